@@ -1,0 +1,40 @@
+// Runs one rank's rows of a schedule: an event loop over the three engines that starts whatever is next in
+// its row and ready. On CPU ranks compute and copies block, transfers overlap with them.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "parallel/plan/schedule.h"
+#include "parallel/run/communicator.h"
+#include "parallel/run/progress.h"
+#include "parallel/run/stage.h"
+
+namespace lacuna {
+
+// What the last run measured on this rank.
+struct ExecutorStats {
+  std::size_t peak_own_bytes = 0;     // stash slots of this rank that were ever occupied, in bytes
+  std::size_t peak_guest_bytes = 0;   // of this rank's guest area, as the evictor counted them
+  std::int64_t evictions = 0;
+  double compute_seconds = 0, idle_seconds = 0;
+};
+
+// Reads a table once and runs it every step with the same buffers: nothing is allocated inside a step.
+class Executor {
+ public:
+  // `pipeline` connects the ranks of the schedule (rank i of it runs schedule.ranks[i]). Collective over it:
+  // opens the window of the guest areas. All references outlive the executor.
+  Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress);
+  ~Executor();
+  void run();    // one step
+  void close();  // collective: releases the window
+  const ExecutorStats& stats() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lacuna
