@@ -57,10 +57,16 @@ class LlamaStage : public Stage {
   // Sum of the token losses (nats, fp64) of a micro-batch; on the last stage after its forward, else 0.
   double micro_loss(int micro) const;
   const std::vector<FfnCounts>& ffn_counts() const;
-  // Last stage: the logits of a micro-batch [tokens, local vocabulary], copied out as fp64 before they become
-  // gradients. Kept only for micro-batches that keep_logits named before the forward.
-  void keep_logits(bool keep);
-  const std::vector<std::vector<double>>& kept_logits() const;  // [micro][token·local vocabulary]
+  // Last stage: keeps, as fp64, the logits of these tokens (flat indices within a micro-batch) of every
+  // following forward, before they become gradients. Empty: none.
+  void keep_logits(std::vector<std::int64_t> tokens);
+  const std::vector<std::vector<double>>& kept_logits() const;  // [micro][kept token · local vocabulary]
+
+  // Calibration: called after each block's forward with views of the stash, [tokens, local neurons] in the
+  // compute type. A recipe gathers its statistics here. Null: none.
+  using FfnObserver = std::function<void(int layer, const at::Tensor& gate, const at::Tensor& up,
+                                         const at::Tensor& product)>;
+  void observe_ffn(FfnObserver observer);
 
   void set_reduce_hook(std::function<void(int stage)> hook);
 
