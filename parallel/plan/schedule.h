@@ -26,16 +26,32 @@ enum class Op : std::uint8_t {
   WeightGrad,  // adds to the weights' gradients, frees the stash
   Backward,    // InputGrad and WeightGrad as one action
   Reduce,      // reduce the stage's gradients over data parallel; micro = -1
-  // transfer; the peer is the rank that holds the neighbouring stage
-  SendForward, RecvForward, SendBackward, RecvBackward,
+  // transfer; `stage` is the stage of this rank whose output or input gradient leaves, or whose input or
+  // output gradient arrives; the peer is the rank that holds the neighbouring stage
+  SendForward,
+  RecvForward,
+  SendBackward,
+  RecvBackward,
   // copy; the peer is the rank's partner (Schedule::partner)
   Evict,  // piece `piece` of stash (stage, micro): own slot slots[0] -> the partner's guest slot `guest`
   Load,   // the same piece back: guest slot `guest` -> own slot slots[0]
 };
 
-// "F", "I", "W", "B", "R", "SF", "RF", "SB", "RB", "EV", "LD"
-const char* short_name(Op op);
-Engine engine_of(Op op);
+constexpr const char* short_name(Op op) {
+  constexpr const char* kNames[] = {"F", "I", "W", "B", "R", "SF", "RF", "SB", "RB", "EV", "LD"};
+  return kNames[static_cast<std::size_t>(op)];
+}
+constexpr Engine engine_of(Op op) {
+  if (op <= Op::Reduce) return Engine::Compute;
+  return op <= Op::RecvBackward ? Engine::Transfer : Engine::Copy;
+}
+constexpr const char* name_of(Engine engine) {
+  constexpr const char* kNames[] = {"compute", "transfer", "copy"};
+  return kNames[static_cast<std::size_t>(engine)];
+}
+constexpr bool is_send(Op op) {
+  return op == Op::SendForward || op == Op::SendBackward;
+}
 
 struct Action {
   Op op = Op::Forward;
@@ -56,15 +72,17 @@ struct RankTable {
   int partner = -1;      // BPipe: the rank whose guest area this rank evicts to; -1: none
   int own_slots = 0;     // stash slots of one piece each in this rank's own area (slot pass)
   int guest_slots = 0;   // slots of the partner's piece size reserved here for the partner
+  int cap_slots = 0;     // own_slots + guest_slots may not exceed this; 0: no cap
   int recv_buffers = 0;  // boundary buffers for received activations and gradients, each kind
   int send_buffers = 0;  // boundary buffers for results waiting to be sent, each kind
 };
 
 struct Schedule {
-  std::string name;               // "1f1b", "gpipe", "1f1b+bpipe(tight)"
-  int micros = 0;                 // micro-batches of a step
-  int pieces = 1;                 // pieces of each stash (BPipe moves one piece at a time)
-  std::vector<int> rank_of_stage; // stages in model order; several stages of a rank are its chunks
+  std::string name;                // "1f1b", "gpipe", "1f1b+bpipe(tight)"
+  int micros = 0;                  // micro-batches of a step
+  int pieces = 1;                  // pieces of each stash (BPipe moves one piece at a time)
+  bool forward_only = false;       // evaluation: no backward; a stash lives only while its Forward runs
+  std::vector<int> rank_of_stage;  // stages in model order; several stages of a rank are its chunks
   std::vector<RankTable> ranks;
   int stages() const { return static_cast<int>(rank_of_stage.size()); }
 };

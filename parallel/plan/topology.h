@@ -20,7 +20,9 @@ struct Coordinates {
 inline Coordinates coordinates_of(const Topology& t, int rank) {
   return {rank / (t.dp * t.tp), rank % t.tp, rank / t.tp % t.dp};
 }
-inline int rank_of(const Topology& t, const Coordinates& c) { return ((c.pp * t.dp) + c.dp) * t.tp + c.tp; }
+inline int rank_of(const Topology& t, const Coordinates& c) {
+  return ((c.pp * t.dp) + c.dp) * t.tp + c.tp;
+}
 
 // Layers of each pipeline stage: [begin, end) per stage. `cuts` are the numbers of layers per stage as the
 // user gave them ("3,5,5,3"); empty: as even as possible, the earlier stages taking the remainder except
