@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/run/progress.h"
 #include "src/base/dtype.h"
 
 namespace lacuna {
@@ -25,7 +26,7 @@ class Request {
 class SharedWindow {
  public:
   virtual ~SharedWindow() = default;
-  virtual std::byte* base(int rank) = 0;      // the area that `rank` contributed
+  virtual std::byte* base(int rank) = 0;  // the area that `rank` contributed
   virtual std::size_t bytes(int rank) const = 0;
   // Makes the writes of this rank visible to the peers, and theirs to this rank.
   virtual void sync() = 0;
@@ -37,6 +38,9 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual const std::string& name() const = 0;  // for errors and the watchdog: "pp", "tp of stage 2", ...
+  // Where blocking calls say what they wait for, and tick; inherited by communicators split off later. Null:
+  // nowhere. The progress outlives the communicator, the communicator's world outlives the watchdog.
+  virtual void report_to(Progress* progress) = 0;
 
   // Point to point. Matching is in order per (peer, tag). The buffer stays alive and untouched until the
   // request has ended. Nothing is buffered: a send may wait for its receive (Issend in MPI).
@@ -65,7 +69,8 @@ class Communicator {
 
   // Ranks with equal colour form a communicator, ordered by key, then rank. Collective.
   virtual std::unique_ptr<Communicator> split(int colour, int key, const std::string& new_name) = 0;
-  // Collective; every rank contributes `bytes` (may be 0). Fails with NoFit when the ranks do not share a node.
+  // Collective; every rank contributes `bytes` (may be 0). Fails with NoFit when the ranks do not share a
+  // node.
   virtual std::unique_ptr<SharedWindow> open_window(std::size_t bytes) = 0;
   virtual void close_window(std::unique_ptr<SharedWindow> window) = 0;
 };
