@@ -8,7 +8,8 @@
 //   };
 //
 // Field types: bool, int, std::int64_t, std::uint64_t, double, std::string, std::vector<std::string>,
-// std::vector<std::int64_t>. to_text and from_text are exact inverses.
+// std::vector<std::int64_t>. to_text and from_text are exact inverses (NaN is refused). In lists a backslash
+// protects a comma or a backslash, and "\e" is the list of one empty text.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ std::string to_text(std::int64_t value);
 std::string to_text(std::uint64_t value);
 std::string to_text(double value);  // shortest text that reads back to the same value
 std::string to_text(const std::string& value);
-std::string to_text(const std::vector<std::string>& value);   // comma separated; "\," is a comma
+std::string to_text(const std::vector<std::string>& value);   // comma separated
 std::string to_text(const std::vector<std::int64_t>& value);
 
 // Throws Error(Usage) "'abc' is not a whole number" and the like; the caller adds the field's name.
