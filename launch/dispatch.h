@@ -2,6 +2,7 @@
 // kind into the exit code.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "launch/verb.h"
@@ -9,5 +10,11 @@
 namespace lacuna {
 
 int run_program(const std::vector<Verb>& verbs, int argc, char** argv);
+
+// Runs `body` as run_program runs a verb: the exit code, with exceptions as one line on stderr.
+int run_guarded(int (*body)(const std::vector<std::string>&), const std::vector<std::string>& arguments);
+
+// The page of `lacuna --help`.
+std::string program_help(const std::vector<Verb>& verbs);
 
 }  // namespace lacuna

@@ -1,0 +1,86 @@
+#include "launch/handover.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "src/base/error.h"
+#include "src/base/file.h"
+
+namespace lacuna {
+namespace {
+
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
+// The build writes the torch folder it linked against into `lacuna-train.torch` beside the program. Another
+// folder can be named with LACUNA_TORCH; the loader then looks there first.
+void find_torch(const std::string& folder) {
+  const char* named = std::getenv("LACUNA_TORCH");
+  std::string torch = named ? named : "";
+  if (torch.empty() && is_file(folder + "/lacuna-train.torch")) {
+    torch = read_file(folder + "/lacuna-train.torch", 4096);
+    while (!torch.empty() && torch.back() == '\n') torch.pop_back();
+  }
+  if (torch.empty()) return;  // linked into a place of the system: the loader's business
+  LACUNA_CHECK(
+      is_file(torch + "/lib/libtorch_cpu.so"), ErrorKind::Usage,
+      "no libtorch at {}{}: run launch/setup.sh, or set LACUNA_TORCH to the folder 'torch' of a torch 2.11 "
+      "wheel",
+      printable(torch), named ? " (from LACUNA_TORCH)" : ", where it was when lacuna-train was built");
+  if (!named) return;
+  const char* before = std::getenv("LD_LIBRARY_PATH");
+  const std::string path = torch + "/lib" + (before && *before ? std::string(":") + before : "");
+  ::setenv("LD_LIBRARY_PATH", path.c_str(), 1);
+}
+
+int run_train(const std::vector<std::string>& arguments) {
+  hand_over("train", arguments);
+}
+int run_recipe(const std::vector<std::string>& arguments) {
+  hand_over("recipe", arguments);
+}
+
+}  // namespace
+
+std::vector<Verb> handed_verbs() {
+  return {{"train", "pretrains or fine-tunes a model, pipeline x tensor x data parallel",
+           "mpirun -n 4 lacuna train --arch tiny.ini --data tokens.h5 -o RUN --pp 2 --tp 2 --global-batch 16 "
+           "--micro-batch 2 --seq-len 256 --steps 1000 --lr 1e-3",
+           run_train},
+          {"recipe", "makes a model sparse: recipe ls, recipe show NAME, recipe NAME",
+           "mpirun -n 4 lacuna recipe drelu -m MODEL --data tokens.h5 -o RUN --pp 2 --tp 2 --global-batch 16 "
+           "--micro-batch 2 --seq-len 256 --steps 500 --lr 5e-4",
+           run_recipe}};
+}
+
+std::string own_folder() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  LACUNA_CHECK(!error, ErrorKind::Internal, "cannot read /proc/self/exe: {}", error.message());
+  return self.parent_path().string();
+}
+
+void hand_over(const std::string& verb, const std::vector<std::string>& arguments) {
+  const std::string folder = own_folder();
+  const std::string program = folder + "/lacuna-train";
+  LACUNA_CHECK(
+      is_file(program), ErrorKind::Usage,
+      "'{}' needs {}, which is not there: build with -DLACUNA_TRAIN=ON and libtorch (launch/setup.sh does)",
+      verb, printable(program));
+  find_torch(folder);
+  std::vector<std::string> words = {program, verb};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  ::execv(program.c_str(), argv.data());
+  fail(ErrorKind::Internal, "cannot start {}: {}", printable(program), std::strerror(errno));
+}
+
+}  // namespace lacuna
