@@ -1,0 +1,23 @@
+// The inner loops for AVX2. Only table_of() hands them out, and only where the processor has it.
+#include <immintrin.h>
+
+#include "kernels/cpu/kernel_table.h"
+
+#define LANES_INLINE static inline __attribute__((always_inline))
+
+namespace lacuna::cpu {
+
+namespace {
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#include "kernels/cpu/lanes_avx2.h"
+
+#include "kernels/cpu/bodies_matrix.h"
+#include "kernels/cpu/bodies_rows.h"
+#pragma GCC pop_options
+}  // namespace
+
+const KernelTable kAvx2Table = {unpack,     dot_rows,    dot_block, axpy_rows,
+                                axpy_block, rmsnorm_row, glu_row,   softmax_row};
+
+}  // namespace lacuna::cpu
