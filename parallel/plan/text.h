@@ -1,0 +1,29 @@
+// Text forms: one action ("2F0", "1SF3", "0EV3.0>1"), the compute orders as CSV in the form of PyTorch's
+// compute-only files, and the grid that `lacuna plan` prints.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "parallel/plan/event_walk.h"
+#include "parallel/plan/schedule.h"
+
+namespace lacuna {
+
+// Stage, short name, micro-batch: "2F0", "2R" for a Reduce; for copies also ".piece>guest slot".
+std::string to_text(const Action& action);
+
+// One line a rank, its compute row comma separated: "0F0,0F1,0B0,...". What torch.distributed.pipelining
+// writes and reads as "compute_only"; Reduce is left out, empty cells (its idle steps) are skipped on
+// reading.
+std::string compute_csv(const Schedule& schedule);
+// The inverse: names the schedule `name`; stages and micro-batches are taken from the actions. Each action is
+// <stage><F|I|W|B><micro>. A Reduce is added after a stage's last gradient. Error(BadInput) names line and
+// cell.
+Schedule read_compute_csv(const std::string& text, const std::string& name);
+
+// One line a rank, time to the right; a cell is `unit` of time. Ranks that evict get a second line for
+// copies.
+std::vector<std::string> grid(const Schedule& schedule, const EventTimes& times, double unit);
+
+}  // namespace lacuna
