@@ -22,8 +22,9 @@ std::string compute_csv(const Schedule& schedule);
 // cell.
 Schedule read_compute_csv(const std::string& text, const std::string& name);
 
-// One line a rank, time to the right; a cell is `unit` of time. Ranks that evict get a second line for
-// copies.
-std::vector<std::string> grid(const Schedule& schedule, const EventTimes& times, double unit);
+// One line a rank, time to the right, to scale; below a rank that evicts, a line of its copies: "E3" leaves,
+// "L3" comes back. Stages are named where a rank holds several ("2F0"). At most `max_columns` wide, cut with
+// ">".
+std::vector<std::string> grid(const Schedule& schedule, const EventTimes& times, int max_columns = 100'000);
 
 }  // namespace lacuna

@@ -1,0 +1,33 @@
+// Bytes of each rank by class, before anything is allocated. Works on plain numbers; who knows the model
+// (src/arch) provides them.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "parallel/plan/schedule.h"
+
+namespace lacuna {
+
+// What one pipeline rank needs to know of its model part; of one tensor- and data-parallel rank.
+struct RankSizes {
+  std::size_t weights = 0, gradients = 0, optimizer = 0;  // bytes
+  std::vector<std::size_t> piece_bytes;                   // of a stash of this rank, largest of its stages
+  std::size_t boundary_bytes = 0;                         // one activation between two stages
+};
+
+struct RankBytes {
+  std::size_t weights = 0, gradients = 0, optimizer = 0;
+  std::size_t own_stashes = 0;  // own_slots, each as large as the rank's largest piece
+  std::size_t guest_area = 0;   // guest_slots, each as large as the evictor's largest piece
+  std::size_t boundaries = 0;   // receive and send buffers of both kinds
+  std::size_t total() const {
+    return weights + gradients + optimizer + own_stashes + guest_area + boundaries;
+  }
+};
+
+// One entry a rank of the schedule. `sizes` has as many entries, each piece_bytes as many as the schedule has
+// pieces; Error(Internal) otherwise.
+std::vector<RankBytes> memory_by_class(const Schedule& schedule, const std::vector<RankSizes>& sizes);
+
+}  // namespace lacuna
