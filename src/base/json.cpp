@@ -195,6 +195,9 @@ Json parse_json(std::string_view text, const std::string& where, const JsonLimit
                "{}: JSON of {} bytes, at most {} are read", where, text.size(), limits.max_bytes);
   LACUNA_CHECK(!limits.must_start_with_brace || (!text.empty() && text[0] == '{'), ErrorKind::BadInput,
                "{}: at byte 0: wanted '{{', found '{}'", where, shown(text.substr(0, 1)));
+  // The parser takes a NUL for the end of its input; what stands behind it must not pass unseen.
+  LACUNA_CHECK(text.find('\0') == std::string_view::npos, ErrorKind::BadInput,
+               "{}: at byte {}: not valid JSON: a NUL byte", where, text.find('\0'));
   Builder builder(text, where, limits);
   const CountingIterator first(text.data(), builder.seen()), last(text.data() + text.size(), builder.seen());
   LACUNA_CHECK(Json::sax_parse(first, last, &builder), ErrorKind::BadInput, "{}: not valid JSON", where);
