@@ -12,10 +12,6 @@
 #include "src/base/error.h"
 #include "src/base/file.h"
 
-#ifndef LACUNA_VERSION
-#define LACUNA_VERSION "0.1.0"
-#endif
-
 namespace lacuna {
 namespace {
 

@@ -249,7 +249,7 @@ std::string help_line(const std::string& left, const std::string& help, const st
 
 std::string value_word(const FieldRef& field) {
   if (field.is_bool) return "";
-  if (field.type == "list") return " V…";
+  if (field.type == "list") return " V...";
   return field.type == "text" ? " TEXT" : " N";
 }
 

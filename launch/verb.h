@@ -7,9 +7,9 @@
 namespace lacuna {
 
 struct Verb {
-  const char* name;     // "eval"
-  const char* summary;  // one line of `lacuna --help`
-  const char* example;  // a command that works
+  const char* name;                                       // "eval"
+  const char* summary;                                    // one line of `lacuna --help`
+  const char* example;                                    // a command that works
   int (*run)(const std::vector<std::string>& arguments);  // exit code; throws Error
 };
 

@@ -18,11 +18,6 @@ add_library(lib_hdf5 INTERFACE)
 target_include_directories(lib_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
 target_link_libraries(lib_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
 
-set(Boost_USE_STATIC_LIBS ON)  # a binary then runs where Boost has another version, or none
-find_package(Boost REQUIRED COMPONENTS program_options)
-add_library(lib_boost INTERFACE)
-target_link_libraries(lib_boost INTERFACE Boost::program_options)
-
 if(LACUNA_TRAIN)
   find_package(MPI REQUIRED COMPONENTS C)
   add_library(lib_mpi INTERFACE)
