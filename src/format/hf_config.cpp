@@ -114,10 +114,13 @@ void read_rope(const Keys& keys, ModelConfig& model) {
 
 // One window for all layers or none; a mix of full and sliding layers is another architecture.
 std::int64_t read_window(const Keys& keys, const ModelConfig& model) {
-  const std::int64_t window = keys.has("sliding_window") ? keys.positive("sliding_window") : 0;
+  const bool absent = !keys.object.contains("sliding_window");  // null says: none
+  const std::int64_t window = absent                       ? 4096
+                              : keys.has("sliding_window") ? keys.positive("sliding_window")
+                                                           : 0;
   bool used = model.family == "mistral";
   if (model.family == "qwen2" || model.family == "qwen3") {
-    const std::int64_t from = keys.integer("max_window_layers", 28);  // sliding from this layer on
+    const std::int64_t from = keys.integer("max_window_layers", 28);  // the first layer with a window
     used = keys.flag("use_sliding_window", false) && window > 0 && from < model.layers;
     LACUNA_CHECK(!used || from <= 0, ErrorKind::BadInput,
                  "{}: a sliding window on layers {} to {} only is not supported", keys.where, from,
@@ -169,6 +172,18 @@ void refuse_other_functions(const Keys& keys, HfConfig& out) {
     out.notices.push_back(keys.where + ": auto_map names code of the model's own, which is never run");
 }
 
+// What transformers takes where the file is silent.
+std::int64_t default_positions(const std::string& family) {
+  return family == "llama" ? 2048 : family == "mistral" ? 4096 * 32 : 32768;
+}
+
+// Absent means as many as query heads for LLaMA only; null does everywhere.
+std::int64_t read_kv_heads(const Keys& keys, const ModelConfig& model) {
+  const bool is_null = keys.object.contains("num_key_value_heads") && !keys.has("num_key_value_heads");
+  if (model.family == "llama" || is_null) return keys.positive("num_key_value_heads", model.heads);
+  return keys.positive("num_key_value_heads");
+}
+
 Activation read_activation(const Keys& keys, bool bundled) {
   const std::string name = keys.text("hidden_act", "silu");
   LACUNA_CHECK(name == "silu" || name == "swish" || name == "relu" || (name == "drelu" && bundled),
@@ -210,12 +225,9 @@ HfConfig read_hf_config(const std::string& config_text, const std::string& gener
   model.layers = keys.positive("num_hidden_layers");
   model.heads = keys.positive("num_attention_heads");
   model.vocab = keys.positive("vocab_size");
-  model.kv_heads = model.family == "llama" ||
-                           (keys.object.contains("num_key_value_heads") && !keys.has("num_key_value_heads"))
-                       ? keys.positive("num_key_value_heads", model.heads)
-                       : keys.positive("num_key_value_heads");
+  model.kv_heads = read_kv_heads(keys, model);
   model.head_dim = keys.positive("head_dim", model.family == "qwen3" ? 128 : 0);
-  model.max_positions = keys.positive("max_position_embeddings", 2048);
+  model.max_positions = keys.positive("max_position_embeddings", default_positions(model.family));
   model.norm_eps = keys.number("rms_norm_eps", 1e-6);
   model.tied_embeddings = keys.flag("tie_word_embeddings", false);
   model.qkv_bias = model.family == "qwen2";

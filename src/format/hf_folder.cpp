@@ -73,8 +73,8 @@ std::vector<SafetensorsFile> open_indexed(const std::string& folder) {
   for (const std::string& name : names) {
     place.emplace(name, shards.size());
     shards.emplace_back(file_in_folder(folder, name), false);
-    check_shard(shards.back(), name, map);
   }
+  for (const auto& [name, at] : place) check_shard(shards[at], name, map);
   for (const auto& [tensor, shard] : map)
     LACUNA_CHECK(shards[place.at(shard)].find(tensor), ErrorKind::BadInput,
                  "{}: places tensor '{}' in {}, which does not hold it", where, printable(tensor), shard);

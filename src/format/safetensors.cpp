@@ -64,7 +64,11 @@ SafetensorsEntry read_entry(detail::HeaderScanner& scan, std::string name) {
     scan.expect(':', "':'");
     if (key == "dtype") {
       once(has_dtype, "dtype");
-      entry.dtype_name = scan.string(64, "dtype");
+      const std::string dtype = scan.string(64, "dtype");
+      const TypeRow* type = find_type(dtype);
+      if (!type) scan.refuse(fmt::format("tensor '{}': unknown dtype '{}'", shown, printable(dtype)));
+      entry.dtype_name = type->name;
+      entry.dtype = type->dtype;
     } else if (key == "shape") {
       once(has_shape, "shape");
       scan.expect('[', "a list (shape)");
@@ -109,13 +113,10 @@ void read_metadata(detail::HeaderScanner& scan, std::map<std::string, std::strin
   scan.expect('}', "'}'");
 }
 
-// Resolves the dtype and compares shape × size with the span; all products are checked.
-void check_size(SafetensorsEntry& entry, std::uint64_t data_bytes, const std::string& where) {
+// Compares shape × element size with the span; all products are checked.
+void check_size(const SafetensorsEntry& entry, std::uint64_t data_bytes, const std::string& where) {
   const std::string shown = printable(entry.name);
   const TypeRow* type = find_type(entry.dtype_name);
-  LACUNA_CHECK(type, ErrorKind::BadInput, "{}: tensor '{}': unknown dtype '{}'", where, shown,
-               printable(entry.dtype_name));
-  entry.dtype = type->dtype;
   LACUNA_CHECK(entry.begin <= entry.end, ErrorKind::BadInput,
                "{}: tensor '{}': data offsets {} and {} are reversed", where, shown, entry.begin, entry.end);
   LACUNA_CHECK(entry.end <= data_bytes, ErrorKind::BadInput,
@@ -200,7 +201,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
   }
   scan.finish();
   check_unique(header.entries, where);
-  for (SafetensorsEntry& entry : header.entries) check_size(entry, data_bytes, where);
+  for (const SafetensorsEntry& entry : header.entries) check_size(entry, data_bytes, where);
   std::stable_sort(header.entries.begin(), header.entries.end(), [](const auto& a, const auto& b) {
     return std::pair(a.begin, a.end) <
            std::pair(b.begin, b.end);  // an empty tensor stands before its neighbour

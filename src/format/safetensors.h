@@ -20,7 +20,7 @@ namespace lacuna {
 
 struct SafetensorsEntry {
   std::string name;
-  std::string dtype_name;            // as in the file: "BF16", "I8", "F8_E4M3", …
+  std::string_view dtype_name;       // as in the file: "BF16", "I8", "F8_E4M3", …; static text
   std::optional<DType> dtype;        // set for the types that this program can hold
   std::vector<std::int64_t> shape;   // [] is a scalar
   std::uint64_t begin = 0, end = 0;  // bytes from the start of the data
