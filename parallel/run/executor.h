@@ -15,8 +15,8 @@ namespace lacuna {
 
 // What the last run measured on this rank.
 struct ExecutorStats {
-  std::size_t peak_own_bytes = 0;     // stash slots of this rank that were ever occupied, in bytes
-  std::size_t peak_guest_bytes = 0;   // of this rank's guest area, as the evictor counted them
+  std::size_t peak_own_bytes = 0;    // stash slots of this rank that were ever occupied, in bytes
+  std::size_t peak_guest_bytes = 0;  // of this rank's guest area, as the evictor counted them
   std::int64_t evictions = 0;
   double compute_seconds = 0, idle_seconds = 0;
 };

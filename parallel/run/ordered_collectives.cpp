@@ -64,19 +64,23 @@ void OrderedCollectives::broadcast(int root, std::span<std::byte> data) {
 }
 
 void OrderedCollectives::all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
-  const std::vector<std::size_t> counts(static_cast<std::size_t>(size_), mine.size());
-  all_gather_v(mine, counts, all);
+  all_gather_v(mine, std::vector<std::size_t>(static_cast<std::size_t>(size_), mine.size()), all);
 }
 
 void OrderedCollectives::all_gather_v(std::span<const std::byte> mine, std::span<const std::size_t> counts,
                                       std::span<std::byte> all) {
+  const Doing doing(progress_, "all-gather", name_.c_str());
+  gather(mine, counts, all);
+}
+
+void OrderedCollectives::gather(std::span<const std::byte> mine, std::span<const std::size_t> counts,
+                                std::span<std::byte> all) {
   const auto me = static_cast<std::size_t>(rank_);
   LACUNA_ASSERT(counts.size() == static_cast<std::size_t>(size_) && counts[me] == mine.size());
   const std::vector<std::size_t> offsets = offsets_of(counts);
   LACUNA_CHECK(offsets.back() + counts.back() == all.size(), ErrorKind::Internal,
-               "all-gather over {}: the parts are {} bytes, the result {}", name_,
+               "all-gather over '{}': the parts are {} bytes, the result {}", name_,
                offsets.back() + counts.back(), all.size());
-  const Doing doing(progress_, "all-gather", name_.c_str());
   if (!mine.empty() && all.data() + offsets[me] != mine.data()) {
     std::memmove(all.data() + offsets[me], mine.data(), mine.size());
   }
@@ -138,7 +142,8 @@ void OrderedCollectives::all_reduce(Reduction reduction, std::byte* data, std::s
   const Doing doing(progress_, "all-reduce", name_.c_str());
   if (bytes <= kGatherBytes) {
     scratch_.resize(std::max(scratch_.size(), ranks * bytes));
-    all_gather({data, bytes}, std::span(scratch_).first(ranks * bytes));
+    const std::vector<std::size_t> counts(ranks, bytes);
+    gather({data, bytes}, counts, std::span(scratch_).first(ranks * bytes));
     std::vector<const void*> parts(ranks);
     for (std::size_t r = 0; r < ranks; ++r) parts[r] = scratch_.data() + r * bytes;
     return reduce_in_order(reduction, parts, count, dtype, data);
@@ -149,7 +154,7 @@ void OrderedCollectives::all_reduce(Reduction reduction, std::byte* data, std::s
   reduce_scatter(reduction, data, counts, mine, dtype);
   const std::size_t my_bytes = counts[static_cast<std::size_t>(rank_)] * element;
   for (std::size_t& part : counts) part *= element;
-  all_gather_v({mine, my_bytes}, counts, {data, bytes});
+  gather({mine, my_bytes}, counts, {data, bytes});
 }
 
 void OrderedCollectives::all_reduce_sum(void* data, std::size_t count, DType dtype) {

@@ -43,6 +43,7 @@ class OrderedCollectives : public Communicator {
  private:
   using Requests = std::vector<std::unique_ptr<Request>>;
   void wait_all(Requests& requests);
+  void gather(std::span<const std::byte> mine, std::span<const std::size_t> counts, std::span<std::byte> all);
   void reduce_scatter(Reduction reduction, const std::byte* all, std::span<const std::size_t> counts,
                       std::byte* mine, DType dtype);
   void all_reduce(Reduction reduction, std::byte* data, std::size_t count, DType dtype);

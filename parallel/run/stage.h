@@ -17,7 +17,8 @@ class Stage {
   // `stage` is the global stage index, `micro` the micro-batch of the running step. Buffers at stage
   // boundaries have boundary_bytes(); they are null where there is no neighbour (the first stage reads
   // tokens, the last one makes the loss). All calls come from one thread, in the order of the compute row.
-  virtual void forward(int stage, int micro, const std::byte* input, std::byte* output, StashPieces stash) = 0;
+  virtual void forward(int stage, int micro, const std::byte* input, std::byte* output,
+                       StashPieces stash) = 0;
   virtual void input_grad(int stage, int micro, const std::byte* output_grad, std::byte* input_grad,
                           StashPieces stash) = 0;
   virtual void weight_grad(int stage, int micro, StashPieces stash) = 0;

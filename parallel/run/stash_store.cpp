@@ -1,0 +1,190 @@
+#include "parallel/run/stash_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+#include "src/base/error.h"
+
+namespace lacuna {
+namespace {
+
+// The first 64 bytes of a guest area: the evictor's count of the bytes it has used there.
+constexpr std::size_t kHeader = AlignedBytes::kAlignment;
+
+std::atomic_ref<std::uint64_t> used_bytes(std::byte* area) {
+  return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(area));
+}
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment * AlignedBytes::kAlignment;
+}
+
+}  // namespace
+
+StashStore::StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage)
+    : pipeline_(pipeline),
+      stage_(stage),
+      boundary_bytes_(stage.boundary_bytes()),
+      boundary_stride_(aligned(boundary_bytes_)),
+      pieces_(static_cast<std::size_t>(schedule.pieces)) {
+  LACUNA_ASSERT(pipeline.size() == static_cast<int>(schedule.ranks.size()));
+  const RankTable& table = schedule.ranks[static_cast<std::size_t>(pipeline.rank())];
+  partner_ = table.partner;
+  arena_ = AlignedBytes(lay_out_own(schedule, table, stage));
+  size_buffers(table);
+  open_guest_area(schedule, lay_out_guests(table, stage));
+}
+
+std::size_t StashStore::lay_out_own(const Schedule& schedule, const RankTable& table, const Stage& stage) {
+  own_.resize(static_cast<std::size_t>(table.own_slots));
+  const auto fits = [&](const Action& a, int slot, int piece) {
+    Slot& place = own_slot(slot);
+    place.bytes = std::max(place.bytes, aligned(stage.piece_bytes(a.stage, piece)));
+  };
+  for (const Action& a : table.row(Engine::Compute)) {
+    if (a.op == Op::Reduce) continue;
+    LACUNA_CHECK(a.slots.size() == pieces_.size(), ErrorKind::Internal,
+                 "{} of micro {} has {} slots, {} pieces", short_name(a.op), a.micro, a.slots.size(),
+                 schedule.pieces);
+    for (std::size_t piece = 0; piece < a.slots.size(); ++piece)
+      fits(a, a.slots[piece], static_cast<int>(piece));
+  }
+  for (const Action& a : table.row(Engine::Copy)) fits(a, a.slots.at(0), a.piece);
+  std::size_t bytes = 0;
+  for (Slot& slot : own_) slot.offset = bytes, bytes += slot.bytes;
+  return bytes;
+}
+
+std::size_t StashStore::lay_out_guests(const RankTable& table, const Stage& stage) {
+  for (const Action& a : table.row(Engine::Copy)) {
+    LACUNA_ASSERT(partner_ >= 0 && a.guest >= 0);
+    guests_.resize(std::max(guests_.size(), static_cast<std::size_t>(a.guest) + 1));
+    Slot& place = guests_[static_cast<std::size_t>(a.guest)];
+    place.bytes = std::max(place.bytes, aligned(stage.piece_bytes(a.stage, a.piece)));
+  }
+  std::size_t bytes = kHeader;
+  for (Slot& slot : guests_) slot.offset = bytes, bytes += slot.bytes;
+  return guests_.empty() ? 0 : bytes;
+}
+
+// The evictor knows the size of its pieces; the acceptor gives the memory. Only schedules that move stashes
+// need a window, and with it a common node.
+void StashStore::open_guest_area(const Schedule& schedule, std::size_t needed) {
+  const auto moves = [](const RankTable& table) { return !table.row(Engine::Copy).empty(); };
+  if (std::none_of(schedule.ranks.begin(), schedule.ranks.end(), moves)) return;
+  std::vector<std::size_t> wanted(schedule.ranks.size());
+  pipeline_.all_gather(std::as_bytes(std::span(&needed, 1)), std::as_writable_bytes(std::span(wanted)));
+  std::size_t mine = 0;
+  for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
+    if (schedule.ranks[rank].partner != pipeline_.rank() || wanted[rank] == 0) continue;
+    LACUNA_ASSERT(mine == 0);  // one evictor an acceptor
+    mine = wanted[rank];
+  }
+  window_ = pipeline_.open_window(mine);
+  if (mine > 0) std::memset(window_->base(pipeline_.rank()), 0, mine);
+  window_->sync();
+  pipeline_.barrier();
+  window_->sync();
+}
+
+void StashStore::size_buffers(const RankTable& table) {
+  std::size_t receives[2] = {0, 0}, sends[2] = {0, 0};
+  for (const Action& a : table.row(Engine::Transfer)) {
+    const bool gradient = a.op == Op::SendBackward || a.op == Op::RecvBackward;
+    std::size_t& count = (is_send(a.op) ? sends : receives)[gradient];
+    count = std::max(count, static_cast<std::size_t>(a.slots.at(0)) + 1);
+  }
+  for (int kind = 0; kind < 2; ++kind) {
+    receive_.memory[kind] = AlignedBytes(receives[kind] * boundary_stride_);
+    send_.memory[kind] = AlignedBytes(sends[kind] * boundary_stride_);
+  }
+}
+
+std::byte* StashStore::buffer(Buffers& buffers, Tag tag, int index) {
+  if (index < 0) return nullptr;
+  AlignedBytes& memory = buffers.memory[tag == Tag::Gradient];
+  const std::size_t offset = static_cast<std::size_t>(index) * boundary_stride_;
+  LACUNA_ASSERT(offset + boundary_stride_ <= memory.size());
+  return memory.data() + offset;
+}
+
+void StashStore::put(Slot& slot, const Action& action, int piece, std::size_t& high_water) {
+  LACUNA_CHECK(slot.stage < 0, ErrorKind::Internal,
+               "{} of micro {} on stage {} would overwrite piece {} of micro {} on stage {}",
+               short_name(action.op), action.micro, action.stage, slot.piece, slot.micro, slot.stage);
+  slot.stage = action.stage, slot.micro = action.micro, slot.piece = piece;
+  if (!slot.touched) high_water += slot.bytes;
+  slot.touched = true;
+}
+
+void StashStore::check_content(const Slot& slot, const Action& action, int piece, const char* where) const {
+  LACUNA_CHECK(
+      slot.stage == action.stage && slot.micro == action.micro && slot.piece == piece, ErrorKind::Internal,
+      "{} needs piece {} of micro {} on stage {} in its {} slot, which holds piece {} of micro {} on stage "
+      "{}",
+      short_name(action.op), piece, action.micro, action.stage, where, slot.piece, slot.micro, slot.stage);
+}
+
+StashPieces StashStore::arrive(const Action& forward) {
+  for (std::size_t piece = 0; piece < pieces_.size(); ++piece) {
+    put(own_slot(forward.slots[piece]), forward, static_cast<int>(piece), own_high_water_);
+  }
+  return present(forward);
+}
+
+StashPieces StashStore::present(const Action& action) {
+  for (std::size_t piece = 0; piece < pieces_.size(); ++piece) {
+    const Slot& slot = own_slot(action.slots[piece]);
+    check_content(slot, action, static_cast<int>(piece), "own");
+    pieces_[piece] = arena_.data() + slot.offset;
+  }
+  return pieces_;
+}
+
+void StashStore::leave(const Action& action) {
+  for (const int slot : action.slots) clear(own_slot(slot));
+}
+
+void StashStore::evict(const Action& action) {
+  Slot& from = own_slot(action.slots[0]);
+  Slot& to = guests_.at(static_cast<std::size_t>(action.guest));
+  check_content(from, action, action.piece, "own");
+  put(to, action, action.piece, guest_bytes_used_);
+  std::byte* area = window_->base(partner_);
+  std::memcpy(area + to.offset, arena_.data() + from.offset, stage_.piece_bytes(action.stage, action.piece));
+  used_bytes(area).store(guest_bytes_used_, std::memory_order_release);
+  window_->sync();
+  clear(from);
+}
+
+void StashStore::load(const Action& action) {
+  Slot& from = guests_.at(static_cast<std::size_t>(action.guest));
+  Slot& to = own_slot(action.slots[0]);
+  check_content(from, action, action.piece, "guest");
+  put(to, action, action.piece, own_high_water_);
+  window_->sync();
+  std::memcpy(arena_.data() + to.offset, window_->base(partner_) + from.offset,
+              stage_.piece_bytes(action.stage, action.piece));
+  clear(from);
+}
+
+std::size_t StashStore::guest_high_water() const {
+  const int me = pipeline_.rank();
+  if (!window_ || window_->bytes(me) == 0) return 0;
+  window_->sync();
+  return used_bytes(window_->base(me)).load(std::memory_order_acquire);
+}
+
+bool StashStore::empty() const {
+  const auto is_free = [](const Slot& slot) { return slot.stage < 0; };
+  return std::all_of(own_.begin(), own_.end(), is_free) &&
+         std::all_of(guests_.begin(), guests_.end(), is_free);
+}
+
+void StashStore::close() {
+  if (window_) pipeline_.close_window(std::move(window_));
+}
+
+}  // namespace lacuna

@@ -1,0 +1,75 @@
+// The memory of a running schedule on one rank, laid out once from its table: own stash slots, the guest area
+// in the shared window, boundary buffers; everything aligned to 64 bytes, nothing allocated inside a step.
+// It keeps account of what lies in every slot: a table that overwrites or reads the wrong one is caught.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "parallel/plan/dependencies.h"
+#include "parallel/plan/schedule.h"
+#include "parallel/run/aligned_bytes.h"
+#include "parallel/run/communicator.h"
+#include "parallel/run/stage.h"
+
+namespace lacuna {
+
+class StashStore {
+ public:
+  // Collective over `pipeline`. A slot is as large as the largest piece that the table ever puts there.
+  StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage);
+
+  // The stash of a compute action, one pointer a piece. `arrive` takes the slots, which must be free;
+  // `present` requires that this stash lies in them; `leave` gives them back.
+  StashPieces arrive(const Action& forward);
+  StashPieces present(const Action& action);
+  void leave(const Action& action);
+
+  // One-sided copies to and from the partner's guest area.
+  void evict(const Action& action);
+  void load(const Action& action);
+
+  std::byte* receive_buffer(Tag tag, int index) { return buffer(receive_, tag, index); }
+  std::byte* send_buffer(Tag tag, int index) { return buffer(send_, tag, index); }
+  std::size_t boundary_bytes() const { return boundary_bytes_; }
+
+  // Slots that were ever occupied, in bytes. The guests' count is kept by the evictor in the area itself; it
+  // is final once the ranks have met (barrier, all-reduce) after the step.
+  std::size_t own_high_water() const { return own_high_water_; }
+  std::size_t guest_high_water() const;
+  bool empty() const;  // no stash in an own slot, none of ours at the partner
+  void close();        // collective
+
+ private:
+  struct Slot {
+    std::size_t offset = 0, bytes = 0;
+    int stage = -1, micro = -1, piece = -1;  // its content; -1: free
+    bool touched = false;
+  };
+  struct Buffers {
+    AlignedBytes memory[2];  // per tag
+  };
+  std::size_t lay_out_own(const Schedule& schedule, const RankTable& table, const Stage& stage);
+  std::size_t lay_out_guests(const RankTable& table, const Stage& stage);
+  void open_guest_area(const Schedule& schedule, std::size_t needed);
+  void size_buffers(const RankTable& table);
+  std::byte* buffer(Buffers& buffers, Tag tag, int index);
+  Slot& own_slot(int slot) { return own_.at(static_cast<std::size_t>(slot)); }
+  void put(Slot& slot, const Action& action, int piece, std::size_t& high_water);
+  void check_content(const Slot& slot, const Action& action, int piece, const char* where) const;
+  static void clear(Slot& slot) { slot.stage = slot.micro = slot.piece = -1; }
+
+  Communicator& pipeline_;
+  const Stage& stage_;
+  int partner_ = -1;
+  std::size_t boundary_bytes_ = 0, boundary_stride_ = 0;
+  std::vector<Slot> own_, guests_;  // guests_: our pieces in the partner's area
+  AlignedBytes arena_;
+  std::unique_ptr<SharedWindow> window_;
+  Buffers receive_, send_;
+  std::vector<std::byte*> pieces_;  // what the last StashPieces points at
+  std::size_t own_high_water_ = 0, guest_bytes_used_ = 0;
+};
+
+}  // namespace lacuna
