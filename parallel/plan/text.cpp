@@ -56,6 +56,17 @@ void split(std::string_view text, char separator, Take&& take) {
   }
 }
 
+// A cell of a file: one action; "(0F8;7B0)OVERLAP_F_B" is two; "0REDUCE_GRAD" none, reductions are added.
+template <class Take>
+void read_cells(std::string_view cell, const std::string& where, Take&& take) {
+  constexpr std::string_view kOverlap = ")OVERLAP_F_B", kReduce = "REDUCE_GRAD";
+  if (cell.empty() || cell.ends_with(kReduce)) return;
+  if (cell.front() != '(' || !cell.ends_with(kOverlap)) return take(read_cell(cell, where));
+  cell.remove_prefix(1);
+  cell.remove_suffix(kOverlap.size());
+  split(cell, ';', [&](std::string_view part, int) { take(read_cell(part, where)); });
+}
+
 // rank_of_stage from the actions: every stage from 0 up on exactly one rank.
 std::vector<int> place_stages(const Schedule& schedule) {
   std::map<int, int> ranks;
@@ -189,11 +200,12 @@ Schedule read_compute_csv(const std::string& text, const std::string& name) {
     if (line.empty()) return;
     schedule.ranks.emplace_back();
     split(line, ',', [&](std::string_view cell, int cell_number) {
-      if (cell.empty()) return;
-      const Action a = read_cell(cell, fmt::format("{}, line {}, cell {}", name, line_number, cell_number));
-      schedule.micros = std::max(schedule.micros, a.micro + 1);
-      backwards = backwards || a.op != Op::Forward;
-      schedule.ranks.back().row(Engine::Compute).push_back(a);
+      read_cells(cell, fmt::format("{}, line {}, cell {}", name, line_number, cell_number),
+                 [&](const Action& a) {
+                   schedule.micros = std::max(schedule.micros, a.micro + 1);
+                   backwards = backwards || a.op != Op::Forward;
+                   schedule.ranks.back().row(Engine::Compute).push_back(a);
+                 });
     });
   });
   LACUNA_CHECK(schedule.micros > 0, ErrorKind::BadInput, "{}: no action", name);

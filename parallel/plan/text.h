@@ -13,13 +13,12 @@ namespace lacuna {
 // Stage, short name, micro-batch: "2F0", "2R" for a Reduce; for copies also ".piece>guest slot".
 std::string to_text(const Action& action);
 
-// One line a rank, its compute row comma separated: "0F0,0F1,0B0,...". What torch.distributed.pipelining
-// writes and reads as "compute_only"; Reduce is left out, empty cells (its idle steps) are skipped on
-// reading.
+// One line a rank, its compute row comma separated: "0F0,0F1,0B0,...": what torch.distributed.pipelining
+// calls a compute-only CSV. Reduce is left out.
 std::string compute_csv(const Schedule& schedule);
-// The inverse: names the schedule `name`; stages and micro-batches are taken from the actions. Each action is
-// <stage><F|I|W|B><micro>. A Reduce is added after a stage's last gradient. Error(BadInput) names line and
-// cell.
+// The inverse, for files of PyTorch too: empty cells (idle steps) and REDUCE_GRAD are skipped, OVERLAP_F_B is
+// its two actions in turn. Names the schedule `name`; stages and micro-batches follow from the actions; a
+// Reduce of each stage is added at the end. Error(BadInput) names line and cell.
 Schedule read_compute_csv(const std::string& text, const std::string& name);
 
 // One line a rank, time to the right, to scale; below a rank that evicts, a line of its copies: "E3" leaves,

@@ -40,7 +40,7 @@ int tight_cap(const Schedule& schedule);
 // the nominal speed costs nothing with faster copies. Does nothing where every own peak is within the cap.
 void balance_pairs(Schedule& schedule, int cap);
 
-// Assigns own slots on ranks that copy nothing, and sets own_slots: one slot a piece, the lowest free one at
+// Assigns own slots on ranks that evict nothing, and sets own_slots: one slot a piece, the lowest free one at
 // each Forward. Ranks with a partner got theirs from balance_pairs, which knows how copies and compute
 // interleave.
 void assign_slots(Schedule& schedule);

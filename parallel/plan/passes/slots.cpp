@@ -37,7 +37,7 @@ void assign_rank(const Schedule& schedule, RankTable& table) {
 
 void assign_slots(Schedule& schedule) {
   for (RankTable& table : schedule.ranks)
-    if (table.row(Engine::Copy).empty()) assign_rank(schedule, table);
+    if (table.partner < 0) assign_rank(schedule, table);
 }
 
 }  // namespace lacuna
