@@ -48,13 +48,17 @@ struct CheckpointMeta {
 
 struct SaveOptions {
   int keep_last = 3;
-  std::int64_t keep_every = 0;    // also keep steps that are a multiple; 0: none
-  std::string generation = "0";   // of this run of the program; part of temporary names
+  std::int64_t keep_every = 0;     // also keep steps that are a multiple; 0: none
+  std::string generation = "0";    // of this run of the program (RunLock); a whole number
+  std::string run_id;              // of the run folder (RunLock); may be empty
+  std::int64_t resumed_from = -1;  // this step is never deleted
 };
 
-// Collective over `world`. Rank 0's meta counts (the probe may come from any one rank: the one whose probe is
-// not empty). Returns the committed folder. On failure every rank throws the same Error(Storage); the
-// temporary folder is gone, earlier checkpoints are untouched.
+// Collective over `world`. Rank 0's meta and options count (the probe may come from any one rank: the one
+// whose probe is not empty). Each element of each tensor comes from exactly one rank's slab; empty slabs are
+// skipped. Returns the committed folder. On failure every rank throws the same Error: Storage, or Internal
+// when the slabs do not tile their tensors; the temporary folder is gone, earlier checkpoints are untouched.
+// What goes wrong after the commit (the `latest` hint, retention) is a warning.
 std::string save_checkpoint(const std::string& run_folder, Communicator& world, const CheckpointMeta& meta,
                             const std::vector<TensorSlab>& slabs, const SaveOptions& options);
 
@@ -63,15 +67,19 @@ struct TensorInfo {
   std::vector<std::int64_t> shape;
 };
 
+// Used by one thread.
 class CheckpointReader {
  public:
-  // `path`: a step folder, or a run folder (its newest committed step that verifies; every rejected step is
-  // reported through `rejected`, one line each). Error(BadInput) when there is none. Checks the manifest's
-  // own hash, file sizes and the tiling of every tensor; bytes are checked slab by slab when read.
+  // `path`: a step folder, or a run folder (its newest committed step whose every file's hash is right; every
+  // rejected step is reported through `rejected`, one line each). Error(BadInput) when there is none. Checks
+  // the manifest's own hash, file sizes and the tiling of every tensor; bytes are checked slab by slab when
+  // read.
   explicit CheckpointReader(const std::string& path, std::vector<std::string>* rejected = nullptr);
   ~CheckpointReader();
   const std::string& folder() const;
   const CheckpointMeta& meta() const;
+  const std::string& run_id() const;
+  const std::string& generation() const;
   const std::map<std::string, TensorInfo>& tensors() const;
   ContentHash content_hash() const;  // as the manifest records it
   // Reads a rectangle of a global tensor into dst (row-major), converting floats to `dtype`.
@@ -83,6 +91,12 @@ class CheckpointReader {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Collective over `world`: the newest step folder of `run_folder` whose every file is as its manifest says,
+// the ranks sharing the reading; "" when there is none. `rejected` gets one line for each newer step, the
+// same on every rank.
+std::string newest_checkpoint(const std::string& run_folder, Communicator& world,
+                              std::vector<std::string>* rejected = nullptr);
 
 // True if `path` is a checkpoint step folder or a run folder that holds one.
 bool is_checkpoint(const std::string& path);
