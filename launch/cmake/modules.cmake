@@ -1,9 +1,11 @@
 # lacuna_module(NAME dir DEPS ... [TORCH] [MPI]): one folder, one static library, every .cpp in it.
-# lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|slow] [TORCH]): one folder of tests, one executable.
+# lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|gpu|slow] [RANKS n] [TORCH]): one folder of tests, one executable;
+# with RANKS it is started as n ranks by tests/with_ranks, the way `train --ranks n` starts them. Tests that run a
+# program find the build folder in $LACUNA_BIN.
 
 # gcc 12 reports string concatenation (-Wrestrict, gcc bug 105651) and fmt 9 (-Wstringop-overflow) falsely.
 set(LACUNA_WARNINGS -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Wno-restrict
-    -Wno-stringop-overflow -Werror)
+    -Wno-stringop-overflow -Wno-array-bounds -Wno-stringop-overread -Werror)
 
 function(lacuna_common target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
@@ -36,7 +38,7 @@ function(lacuna_module name dir)
 endfunction()
 
 function(lacuna_test name dir)
-  cmake_parse_arguments(arg "TORCH" "LABEL" "DEPS" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "LABEL;RANKS" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
   if(NOT sources)
     return()
@@ -59,7 +61,45 @@ function(lacuna_test name dir)
   if(arg_TORCH)
     lacuna_use_torch(${target})
   endif()
-  add_test(NAME ${arg_LABEL}.${name} COMMAND ${target})
+  if(arg_RANKS)
+    add_test(NAME ${arg_LABEL}.${name} COMMAND with_ranks ${arg_RANKS} $<TARGET_FILE:${target}>)
+  else()
+    add_test(NAME ${arg_LABEL}.${name} COMMAND ${target})
+  endif()
   set_tests_properties(${arg_LABEL}.${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 900
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR}")
+endfunction()
+
+# mpirun for tests: as root too, more ranks than cores, no ssh, no pinning, no banner over an error. Variables
+# of Open MPI; other implementations need and read none of them.
+set(LACUNA_MPI_ENVIRONMENT
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm_rsh_agent=sh
+  OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+  OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_orte_execute_quiet=1)
+
+function(lacuna_mpi_test name dir)
+  cmake_parse_arguments(arg "TORCH" "" "RANKS;DEPS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  set(target test_mpi_${name})
+  add_executable(${target} ${sources})
+  lacuna_common(${target})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${target} PRIVATE lacuna_mpi_test_main)
+  foreach(dep ${arg_DEPS})
+    target_link_libraries(${target} PRIVATE lacuna_${dep})
+  endforeach()
+  target_link_libraries(${target} PRIVATE lacuna_test_support)
+  if(arg_TORCH)
+    lacuna_use_torch(${target})
+  endif()
+  foreach(ranks ${arg_RANKS})
+    set(entry mpi.${name}.${ranks})
+    add_test(NAME ${entry} COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} $<TARGET_FILE:${target}>)
+    set_tests_properties(${entry} PROPERTIES LABELS mpi TIMEOUT 600 PROCESSORS 2
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+      ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR};${LACUNA_MPI_ENVIRONMENT}")
+  endforeach()
 endfunction()

@@ -16,13 +16,15 @@ using Clock = std::chrono::steady_clock;
 
 class LocalWindow : public SharedWindow {
  public:
-  explicit LocalWindow(std::vector<std::span<std::byte>> areas) : areas_(std::move(areas)) {}
+  LocalWindow(std::vector<std::span<std::byte>> areas, std::atomic<std::uint64_t>& syncs)
+      : areas_(std::move(areas)), syncs_(syncs) {}
   std::byte* base(int rank) override { return areas_.at(static_cast<std::size_t>(rank)).data(); }
   std::size_t bytes(int rank) const override { return areas_.at(static_cast<std::size_t>(rank)).size(); }
-  void sync() override { std::atomic_thread_fence(std::memory_order_seq_cst); }
+  void sync() override { syncs_.fetch_add(1, std::memory_order_acq_rel); }  // what came before is seen after
 
  private:
   std::vector<std::span<std::byte>> areas_;
+  std::atomic<std::uint64_t>& syncs_;
 };
 
 class LocalCommunicator : public OrderedCollectives {
@@ -164,7 +166,7 @@ std::unique_ptr<SharedWindow> LocalCommunicator::open_window(std::size_t bytes) 
   const std::span<std::byte> mine(world_.allocate_window(bytes), bytes);
   std::vector<std::span<std::byte>> areas(static_cast<std::size_t>(size()));
   all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(areas)));
-  return std::make_unique<LocalWindow>(std::move(areas));
+  return std::make_unique<LocalWindow>(std::move(areas), world_.window_syncs);
 }
 
 void LocalCommunicator::close_window(std::unique_ptr<SharedWindow> window) {

@@ -44,6 +44,7 @@ struct LocalWorld::State {
   std::map<std::tuple<int, int, int>, LocalGroup*> splits;
   std::deque<std::string> names;
   std::list<AlignedBytes> windows;
+  std::atomic<std::uint64_t> window_syncs{0};
   std::vector<bool> left;                // per world rank
   std::atomic<bool> anyone_left{false};  // looked at without the mutex
   std::exception_ptr error;              // of the first rank that failed
