@@ -18,7 +18,11 @@
 //   product     f          act(gate)·up             same
 //   lse         heads      log-sum-exp (statistic)  unused
 //   rstd1,rstd2 1 each     1/rms (statistic)        unused
-//   (qk_norm)   q + k      q, k before their norms  normalised q, k's weight gradient input: see names
+//   query_raw, key_raw     q, k before their norms  unused (the four slots exist only with qk_norm)
+//   query_rstd, key_rstd   1/rms of each head       unused
+//
+// The gradients of the norms' weights are added by input_grad, which still has the gradient of a norm's
+// output; those of all matrices and biases by weight_grad, which needs exactly the second layout.
 #pragma once
 
 #include <cstddef>

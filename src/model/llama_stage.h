@@ -18,12 +18,12 @@ namespace lacuna {
 
 struct LlamaStageOptions {
   ModelConfig config;
-  MicroShape shape;                 // of one micro-batch; tp and compute type included
+  MicroShape shape;  // of one micro-batch; tp and compute type included
   StashKind stash = StashKind::Full;
-  std::vector<LayerRange> cuts;     // layers of every global stage
-  std::vector<int> my_stages;       // global stage indices of this rank, ascending
-  int pieces = 1;                   // stash pieces per stage
-  Communicator* tp = nullptr;       // outlives the stage; size 1 without tensor parallelism
+  std::vector<LayerRange> cuts;  // layers of every global stage
+  std::vector<int> my_stages;    // global stage indices of this rank, ascending
+  int pieces = 1;                // stash pieces per stage
+  Communicator* tp = nullptr;    // outlives the stage; size 1 without tensor parallelism
 };
 
 // The micro-batches of one step on this data-parallel rank. Row-major [micros][sequences·seq_len].
@@ -38,10 +38,10 @@ struct StepBatch {
 
 // What the forward passes of a step counted on this rank, summed over its micro-batches.
 struct FfnCounts {
-  int layer = 0;                // global layer index
-  std::int64_t zeros = 0;       // exact zeros of the FFN product on this rank's neurons
+  int layer = 0;           // global layer index
+  std::int64_t zeros = 0;  // exact zeros of the FFN product on this rank's neurons
   std::int64_t elements = 0;
-  double l1 = 0;                // sum of |product|
+  double l1 = 0;  // sum of |product|
 };
 
 class LlamaStage : public Stage {
@@ -64,8 +64,8 @@ class LlamaStage : public Stage {
 
   // Calibration: called after each block's forward with views of the stash, [tokens, local neurons] in the
   // compute type. A recipe gathers its statistics here. Null: none.
-  using FfnObserver = std::function<void(int layer, const at::Tensor& gate, const at::Tensor& up,
-                                         const at::Tensor& product)>;
+  using FfnObserver =
+      std::function<void(int layer, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& product)>;
   void observe_ffn(FfnObserver observer);
 
   void set_reduce_hook(std::function<void(int stage)> hook);

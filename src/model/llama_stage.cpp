@@ -1,0 +1,302 @@
+#include "src/model/llama_stage.h"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "src/base/error.h"
+#include "src/base/math.h"
+#include "src/model/block.h"
+#include "src/model/embedding.h"
+#include "src/model/head_loss.h"
+#include "src/model/stage_layout.h"
+#include "src/model/stash_view.h"
+
+namespace lacuna {
+
+namespace {
+
+// One pipeline stage of this rank.
+struct Part {
+  int stage = 0;
+  bool first = false, last = false;
+  StageLayout layout;
+  std::vector<Block> blocks;
+  std::optional<HeadLoss> head;
+};
+
+std::vector<StagePlace> places_of(const LlamaStageOptions& options) {
+  std::vector<StagePlace> out;
+  const int stages = static_cast<int>(options.cuts.size());
+  for (int stage : options.my_stages) {
+    LACUNA_ASSERT(stage >= 0 && stage < stages);
+    const LayerRange layers = options.cuts[static_cast<std::size_t>(stage)];
+    out.push_back({stage, layers.begin, layers.end, stage == 0, stage == stages - 1});
+  }
+  return out;
+}
+
+void check_shape(const LlamaStageOptions& options) {
+  const int tp = options.tp ? options.tp->size() : 1;
+  LACUNA_ASSERT(options.shape.tp == tp);
+  LACUNA_ASSERT(options.pieces >= 1 && !options.cuts.empty() &&
+                options.cuts.back().end == options.config.layers);
+  LACUNA_CHECK(
+      options.shape.tokens() % tp == 0, ErrorKind::Usage,
+      "a micro-batch of {} sequences of {} tokens does not divide over tp {}: choose --micro-batch or "
+      "--seq-len so that their product does",
+      options.shape.sequences, options.shape.seq_len, tp);
+  for (const std::string& problem : tp_problems(options.config, tp)) fail(ErrorKind::Usage, "{}", problem);
+}
+
+void check_ids(const std::vector<std::int32_t>& ids, std::int64_t tokens, std::int32_t least,
+               std::int64_t vocab, const char* what) {
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    LACUNA_CHECK(ids[i] >= least && ids[i] < vocab, ErrorKind::BadInput,
+                 "micro-batch {}, position {}: {} is {}, wanted {} to {}: were these tokens made with this "
+                 "model's tokenizer?",
+                 static_cast<std::int64_t>(i) / tokens, static_cast<std::int64_t>(i) % tokens, what, ids[i],
+                 least, vocab - 1);
+}
+
+}  // namespace
+
+struct LlamaStage::State {
+  explicit State(LlamaStageOptions o)
+      : options(std::move(o)),
+        store(options.config, places_of(options), options.tp ? options.tp->rank() : 0, options.shape.tp,
+              options.shape.compute),
+        context(options.config, options.shape, options.tp),
+        stored(block_stash(options.config, options.shape, options.stash)),
+        full(block_stash(options.config, options.shape, StashKind::Full)),
+        head_layout(head_stash(options.config, options.shape)) {
+    for (const StagePlace& place : places_of(options)) add_part(place);
+    boundary = at::empty({options.shape.local_tokens(), options.config.hidden},
+                         at::TensorOptions().dtype(scalar_type(options.shape.compute)));
+    if (options.stash == StashKind::Recompute)
+      scratch = at::empty({static_cast<std::int64_t>(full.bytes)}, at::TensorOptions().dtype(at::kByte));
+  }
+
+  void add_part(const StagePlace& place) {
+    Part part;
+    part.stage = place.stage;
+    part.first = place.has_embedding;
+    part.last = place.has_head;
+    part.layout = stage_layout(options.config, options.shape, options.stash,
+                               {place.first_layer, place.end_layer}, place.has_head, options.pieces);
+    for (int layer = place.first_layer; layer < place.end_layer; ++layer)
+      part.blocks.emplace_back(context, store, layer);
+    if (place.has_head) part.head.emplace(context, store);
+    parts.push_back(std::move(part));
+  }
+
+  Part& part_of(int stage) {
+    for (Part& part : parts)
+      if (part.stage == stage) return part;
+    fail(ErrorKind::Internal, "stage {} is not on this rank", stage);
+  }
+  LocalParameter& table() { return store.at("model.embed_tokens.weight"); }
+  std::span<const std::int32_t> micro_of(const std::vector<std::int32_t>& ids, int micro) const {
+    const std::size_t n = static_cast<std::size_t>(options.shape.tokens());
+    LACUNA_ASSERT(micro >= 0 && micro < batch.micros);
+    return {ids.data() + static_cast<std::size_t>(micro) * n, n};
+  }
+  static std::byte* address(const StashPlace& place, StashPieces stash) {
+    return stash[static_cast<std::size_t>(place.piece)] + place.offset;
+  }
+  at::Tensor activation(std::byte* memory) const {
+    return view_memory(memory, options.shape.local_tokens(), options.config.hidden, options.shape.compute);
+  }
+  double l1() const {
+    return batch.l1 / (static_cast<double>(batch.global_tokens) * static_cast<double>(options.config.layers));
+  }
+
+  // The block's stash in its full form: as stored, or the forward run again into the scratch.
+  BlockStash open_block(Part& part, std::size_t index, StashPieces stash) {
+    std::byte* memory = address(part.layout.blocks[index], stash);
+    if (options.stash == StashKind::Full) return BlockStash(memory, stored);
+    BlockStash out(static_cast<std::byte*>(scratch.data_ptr()), full);
+    out.input.copy_(view_slot(memory, stored, "input"));
+    part.blocks[index].forward(out, {});
+    return out;
+  }
+
+  // After a block's forward: counts for the log, and the recipe's look at its FFN.
+  void note_ffn(int layer, const ProductCounts& counts, const BlockStash& block) {
+    for (FfnCounts& sum : ffn_counts) {
+      if (sum.layer != layer) continue;
+      sum.zeros += counts.zeros;
+      sum.elements += counts.elements;
+      sum.l1 += counts.l1;
+    }
+    if (observer) observer(layer, block.gate, block.up, block.product);
+  }
+
+  void forward_block(Part& part, std::size_t index, StashPieces stash, const at::Tensor& output) {
+    std::byte* memory = address(part.layout.blocks[index], stash);
+    const bool recompute = options.stash == StashKind::Recompute;
+    BlockStash block(recompute ? static_cast<std::byte*>(scratch.data_ptr()) : memory, full);
+    if (recompute) block.input = view_slot(memory, stored, "input");
+    const ProductCounts counts = part.blocks[index].forward(block, output);
+    note_ffn(part.blocks[index].layer(), counts, block);
+  }
+
+  void run_head(Part& part, int micro, StashPieces stash) {
+    const KeptLogits kept{keep_logits, kept_logits[static_cast<std::size_t>(micro)]};
+    losses[static_cast<std::size_t>(micro)] =
+        part.head->forward(HeadStash(address(part.layout.head, stash), head_layout),
+                           micro_of(batch.targets, micro), batch.loss_scale, kept);
+  }
+
+  // The gradient of the last block's output, in a buffer that the blocks rewrite down to the stage's input.
+  at::Tensor open_gradient(Part& part, const std::byte* output_grad, std::byte* input_grad,
+                           StashPieces stash) {
+    const at::Tensor grad = input_grad ? activation(input_grad) : boundary;
+    if (part.last) {
+      part.head->input_grad(HeadStash(address(part.layout.head, stash), head_layout), grad);
+    } else if (output_grad != static_cast<const std::byte*>(grad.const_data_ptr())) {
+      LACUNA_ASSERT(output_grad != nullptr);
+      std::memcpy(grad.data_ptr(), output_grad, grad.nbytes());
+    }
+    return grad;
+  }
+
+  void close_gradient(Part& part, int micro, const at::Tensor& grad) {
+    if (part.first)
+      embed_grad(table(), micro_of(batch.tokens, micro), context.shards, grad, context.work.all_grad);
+  }
+
+  LlamaStageOptions options;
+  ParameterStore store;
+  ModelContext context;
+  StashLayout stored, full, head_layout;
+  std::vector<Part> parts;
+  at::Tensor boundary, scratch;
+  StepBatch batch;
+  std::vector<double> losses;
+  std::vector<FfnCounts> ffn_counts;
+  std::vector<std::int64_t> keep_logits;
+  FfnObserver observer;
+  std::vector<std::vector<double>> kept_logits;
+  std::function<void(int)> reduce_hook;
+};
+
+LlamaStage::LlamaStage(LlamaStageOptions options) {
+  check_shape(options);
+  state_ = std::make_unique<State>(std::move(options));
+}
+LlamaStage::~LlamaStage() = default;
+
+ParameterStore& LlamaStage::parameters() {
+  return state_->store;
+}
+const LlamaStageOptions& LlamaStage::options() const {
+  return state_->options;
+}
+double LlamaStage::micro_loss(int micro) const {
+  return state_->losses.at(static_cast<std::size_t>(micro));
+}
+const std::vector<FfnCounts>& LlamaStage::ffn_counts() const {
+  return state_->ffn_counts;
+}
+void LlamaStage::keep_logits(std::vector<std::int64_t> tokens) {
+  for (std::int64_t token : tokens) LACUNA_ASSERT(token >= 0 && token < state_->options.shape.tokens());
+  state_->keep_logits = std::move(tokens);
+}
+void LlamaStage::observe_ffn(FfnObserver observer) { state_->observer = std::move(observer); }
+const std::vector<std::vector<double>>& LlamaStage::kept_logits() const {
+  return state_->kept_logits;
+}
+void LlamaStage::set_reduce_hook(std::function<void(int)> hook) {
+  state_->reduce_hook = std::move(hook);
+}
+
+void LlamaStage::begin_step(StepBatch batch) {
+  State& s = *state_;
+  const std::size_t wanted = static_cast<std::size_t>(batch.micros * s.options.shape.tokens());
+  LACUNA_CHECK(batch.tokens.size() == wanted && batch.targets.size() == wanted, ErrorKind::Internal,
+               "a step of {} micro-batches wants {} tokens and targets, got {} and {}", batch.micros, wanted,
+               batch.tokens.size(), batch.targets.size());
+  check_ids(batch.tokens, s.options.shape.tokens(), 0, s.options.config.vocab, "token");
+  check_ids(batch.targets, s.options.shape.tokens(), -1, s.options.config.vocab, "target");
+  s.batch = std::move(batch);
+  s.losses.assign(static_cast<std::size_t>(s.batch.micros), 0.0);
+  s.kept_logits.assign(static_cast<std::size_t>(s.batch.micros), {});
+  s.ffn_counts.clear();
+  for (const Part& part : s.parts)
+    for (const Block& block : part.blocks) s.ffn_counts.push_back({block.layer(), 0, 0, 0});
+}
+
+void LlamaStage::forward(int stage, int micro, const std::byte* input, std::byte* output, StashPieces stash) {
+  const c10::InferenceMode no_autograd;
+  State& s = *state_;
+  Part& part = s.part_of(stage);
+  const auto input_of = [&](std::size_t index) {  // where block `index`, or what follows the last one, reads
+    if (index < part.blocks.size())
+      return view_slot(State::address(part.layout.blocks[index], stash), s.stored, "input");
+    if (part.last) return view_slot(State::address(part.layout.head, stash), s.head_layout, "input");
+    return s.activation(output);
+  };
+  const at::Tensor first = input_of(0);
+  if (part.first)
+    embed(s.table(), s.micro_of(s.batch.tokens, micro), s.context.shards, first, s.context.work.all);
+  else
+    std::memcpy(first.data_ptr(), input, first.nbytes());
+  for (std::size_t i = 0; i < part.blocks.size(); ++i) s.forward_block(part, i, stash, input_of(i + 1));
+  if (part.last) s.run_head(part, micro, stash);
+}
+
+void LlamaStage::input_grad(int stage, int micro, const std::byte* output_grad, std::byte* input_grad_out,
+                            StashPieces stash) {
+  State& s = *state_;
+  if (s.options.stash == StashKind::Recompute) {  // what weight_grad needs is not kept: do it all here
+    backward(stage, micro, output_grad, input_grad_out, stash);
+    return;
+  }
+  const c10::InferenceMode no_autograd;
+  Part& part = s.part_of(stage);
+  const at::Tensor grad = s.open_gradient(part, output_grad, input_grad_out, stash);
+  for (std::size_t i = part.blocks.size(); i-- > 0;)
+    part.blocks[i].input_grad(s.open_block(part, i, stash), grad, s.l1());
+  s.close_gradient(part, micro, grad);
+}
+
+void LlamaStage::weight_grad(int stage, int, StashPieces stash) {
+  const c10::InferenceMode no_autograd;
+  State& s = *state_;
+  if (s.options.stash == StashKind::Recompute) return;  // done by input_grad
+  Part& part = s.part_of(stage);
+  if (part.head) part.head->weight_grad(HeadStash(State::address(part.layout.head, stash), s.head_layout));
+  for (std::size_t i = part.blocks.size(); i-- > 0;) part.blocks[i].weight_grad(s.open_block(part, i, stash));
+}
+
+void LlamaStage::backward(int stage, int micro, const std::byte* output_grad, std::byte* input_grad_out,
+                          StashPieces stash) {
+  const c10::InferenceMode no_autograd;
+  State& s = *state_;
+  Part& part = s.part_of(stage);
+  const at::Tensor grad = s.open_gradient(part, output_grad, input_grad_out, stash);
+  if (part.head) part.head->weight_grad(HeadStash(State::address(part.layout.head, stash), s.head_layout));
+  for (std::size_t i = part.blocks.size(); i-- > 0;) {
+    const BlockStash block = s.open_block(part, i, stash);
+    part.blocks[i].input_grad(block, grad, s.l1());
+    part.blocks[i].weight_grad(block);
+  }
+  s.close_gradient(part, micro, grad);
+}
+
+void LlamaStage::reduce(int stage) {
+  if (state_->reduce_hook) state_->reduce_hook(stage);
+}
+
+std::size_t LlamaStage::boundary_bytes() const {
+  return lacuna::boundary_bytes(state_->options.config, state_->options.shape);
+}
+
+std::size_t LlamaStage::piece_bytes(int stage, int piece) const {
+  return state_->part_of(stage).layout.piece_bytes.at(static_cast<std::size_t>(piece));
+}
+
+}  // namespace lacuna

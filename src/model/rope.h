@@ -1,0 +1,29 @@
+// Rotary position embedding in the rotate-half form of LLaMA checkpoints (arXiv 2104.09864): elements i and
+// i + d/2 of a head are a pair, turned by position · frequency_i. Angles are made in double.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "src/arch/model_config.h"
+
+namespace lacuna {
+
+// Radians per position of each of the head_dim/2 pairs, with the configuration's scaling: `linear` divides
+// all by the factor, `llama3` only the slow ones, with a smooth passage between (Llama 3.1's rule).
+std::vector<double> rope_frequencies(const ModelConfig& config);
+
+class RopeTable {
+ public:
+  RopeTable(const ModelConfig& config, std::int64_t seq_len, at::ScalarType compute);
+  // In place on x [tokens, heads·head_dim]; token t stands at position t mod seq_len.
+  void rotate(const at::Tensor& x) const;
+  void rotate_back(const at::Tensor& x) const;  // the transpose: a gradient's way back
+
+ private:
+  std::int64_t seq_len_, half_;
+  at::Tensor cos_, sin_, minus_sin_;  // [seq_len, head_dim/2], accumulation type
+};
+
+}  // namespace lacuna

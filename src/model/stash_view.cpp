@@ -1,0 +1,21 @@
+#include "src/model/stash_view.h"
+
+#include <ATen/ATen.h>
+
+#include "src/base/error.h"
+#include "src/model/parameter_store.h"
+
+namespace lacuna {
+
+at::Tensor view_memory(std::byte* memory, std::int64_t rows, std::int64_t cols, DType dtype) {
+  LACUNA_ASSERT(memory != nullptr && reinterpret_cast<std::uintptr_t>(memory) % 64 == 0);
+  return at::from_blob(memory, {rows, cols}, at::TensorOptions().dtype(scalar_type(dtype)));
+}
+
+at::Tensor view_slot(std::byte* stash, const StashLayout& layout, std::string_view name) {
+  for (const StashSlot& slot : layout.slots)
+    if (slot.name == name) return view_memory(stash + slot.offset, slot.rows, slot.cols, slot.dtype);
+  return {};
+}
+
+}  // namespace lacuna
