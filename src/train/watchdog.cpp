@@ -85,23 +85,29 @@ struct Watchdog::State {
   std::thread thread;
 };
 
+// The limit is read before the ticks: a phase with a shorter limit ticks before it begins, so its limit is
+// never held against the silence of the phase before. An expiry is believed at the second look.
 void Watchdog::State::watch() {
   std::uint64_t seen = progress.ticks.load();
   milliseconds silent{0};
+  bool suspected = false;
   std::unique_lock lock(mutex);
   Clock::time_point before = Clock::now();
   while (!changed.wait_for(lock, options.poll, [&] { return stop; })) {
     const Clock::time_point now = Clock::now();
     const auto passed = std::chrono::duration_cast<milliseconds>(now - before);
     before = now;
+    const std::int64_t deadline_ms = progress.deadline_ms.load();
     if (const std::uint64_t ticks = progress.ticks.load(); ticks != seen) {
       seen = ticks;
       silent = milliseconds{0};
+      suspected = false;
       continue;
     }
     silent += std::min(passed, 2 * options.poll);  // a process that was stopped is not to blame for it
-    if (silent.count() < progress.deadline_ms.load()) continue;
-    return report(silent);
+    if (silent.count() < deadline_ms) continue;
+    if (suspected) return report(silent);
+    suspected = true;
   }
 }
 

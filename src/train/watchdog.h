@@ -15,7 +15,7 @@ namespace lacuna {
 
 struct WatchdogOptions {
   int rank = 0;
-  std::chrono::milliseconds poll{200};  // how often it looks; what a deadline can be late by
+  std::chrono::milliseconds poll{200};  // how often it looks; a hang is reported at most two looks late
   // Called instead of leaving, once, on the watchdog's thread: for ranks that are threads of one process.
   std::function<void(const char* line)> on_hang;
 };
