@@ -1,6 +1,6 @@
 #include "src/h5/file.h"
 
-#include <algorithm>
+#include <map>
 
 #include "src/base/file.h"
 #include "src/h5/attributes.h"
@@ -33,7 +33,7 @@ void check_name(const Place& place, const std::string& name) {
 struct File::State {
   Handle id;
   Place place;
-  std::vector<std::string> names;  // sorted; what open() found, plus what was created since
+  std::map<std::string, DatasetInfo> datasets;  // what open() found and checked, or was created since
   Place of(const std::string& dataset) const { return {place.kind, place.file, dataset}; }
 };
 
@@ -65,11 +65,8 @@ File File::open(const std::string& path) {
   state->place = {ErrorKind::BadInput, path, ""};
   const Handle access = access_list(state->place);
   state->id = Handle(LACUNA_H5(state->place, H5Fopen, path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
-  state->names = walk_file(state->id.get(), state->place);
-  for (const std::string& name : state->names) {
-    DatasetInfo info;
-    open_checked_dataset(state->id.get(), state->of(name), name, info);
-  }
+  for (const std::string& name : walk_file(state->id.get(), state->place))
+    open_checked_dataset(state->id.get(), state->of(name), name, state->datasets[name]);
   return File(std::move(state));
 }
 
@@ -81,16 +78,24 @@ Dataset File::create_dataset(const std::string& name, DType dtype, const std::ve
   dataset->place = state_->of(name);
   dataset->info = {dtype, shape, layout.chunk_rows, layout.compress};
   dataset->id = make_dataset(state_->id.get(), dataset->place, name, dataset->info);
-  state_->names.insert(std::lower_bound(state_->names.begin(), state_->names.end(), name), name);
+  state_->datasets[name] = dataset->info;
   return Dataset(std::move(dataset));
 }
 
 Dataset File::open_dataset(const std::string& name) const {
   const LibraryLock lock;
-  LACUNA_CHECK(has(name), state_->place.kind, "{}: no dataset '{}'", state_->place.file, printable(name));
+  const auto found = state_->datasets.find(name);
+  LACUNA_CHECK(found != state_->datasets.end(), state_->place.kind, "{}: no dataset '{}'", state_->place.file,
+               printable(name));
   auto dataset = std::make_unique<Dataset::State>();
   dataset->place = state_->of(name);
-  dataset->id = open_checked_dataset(state_->id.get(), dataset->place, name, dataset->info);
+  if (state_->place.kind == ErrorKind::BadInput) {  // checked by open(), and the file does not change
+    dataset->info = found->second;
+    dataset->id =
+        Handle(LACUNA_H5(dataset->place, H5Dopen2, state_->id.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  } else {
+    dataset->id = open_checked_dataset(state_->id.get(), dataset->place, name, dataset->info);
+  }
   return Dataset(std::move(dataset));
 }
 
@@ -114,11 +119,13 @@ std::string File::read_bytes(const std::string& name, std::int64_t max_bytes) co
 }
 
 bool File::has(const std::string& name) const {
-  return std::binary_search(state_->names.begin(), state_->names.end(), name);
+  return state_->datasets.count(name) > 0;
 }
 
 std::vector<std::string> File::datasets() const {
-  return state_->names;
+  std::vector<std::string> names;
+  for (const auto& [name, info] : state_->datasets) names.push_back(name);
+  return names;
 }
 
 void File::set_attribute(const std::string& name, const std::string& value) {

@@ -73,31 +73,42 @@ TEST(RoundTrip, WithoutStateFilesOrTensors) {
   reader.verify();
 }
 
-TEST(RoundTrip, EveryLayoutHasOneContentHashAndReadsUnderEveryOther) {
-  int pairs = 0;
-  for (DType dtype : {DType::F32, DType::BF16, DType::F64}) {
-    const Sample sample = make_sample(2, dtype);
-    const ContentHash want = content_of(sample);
-    for (const Topology& written : layouts()) {
-      const TempFolder run;
-      const CheckpointReader reader(save(run.path(), sample, 1, written));
-      EXPECT_EQ(reader.content_hash(), want) << written.pp << written.tp << written.dp;
-      reader.verify();
-      if (dtype != DType::F32) continue;
-      for (const Topology& read : layouts()) {
-        ++pairs;
-        for (int rank = 0; rank < read.world(); ++rank) {
-          OwnedSlabs mine = slabs_of_rank(sample, read, rank);
-          for (std::size_t i = 0; i < mine.slabs.size(); ++i) {
-            std::vector<std::byte> got(mine.storage[i].size(), std::byte{0xa5});
-            reader.read(mine.slabs[i].name, mine.slabs[i].slab, mine.slabs[i].dtype, got.data());
-            ASSERT_EQ(got, mine.storage[i]) << mine.slabs[i].name;
-          }
-        }
-      }
+// Every third slab of every rank of `layout`, from `first` on, against what it should be.
+void expect_reads(const CheckpointReader& reader, const Sample& sample, const Topology& layout,
+                  std::size_t first) {
+  for (int rank = 0; rank < layout.world(); ++rank) {
+    const OwnedSlabs mine = slabs_of_rank(sample, layout, rank);
+    for (std::size_t i = first; i < mine.slabs.size(); i += 3) {
+      std::vector<std::byte> got(mine.storage[i].size(), std::byte{0xa5});
+      reader.read(mine.slabs[i].name, mine.slabs[i].slab, mine.slabs[i].dtype, got.data());
+      ASSERT_EQ(got, mine.storage[i]) << mine.slabs[i].name;
     }
   }
-  EXPECT_GE(pairs, 200);
+}
+
+TEST(RoundTrip, EveryLayoutHasOneContentHashAndReadsUnderEveryOther) {
+  const Sample sample = make_sample(2);
+  const ContentHash want = content_of(sample);
+  std::size_t pairs = 0;
+  for (const Topology& written : layouts()) {
+    const TempFolder run;
+    const CheckpointReader reader(save(run.path(), sample, 1, written));
+    EXPECT_EQ(reader.content_hash(), want) << written.pp << written.tp << written.dp;
+    for (const Topology& read : layouts()) expect_reads(reader, sample, read, ++pairs % 3);
+  }
+  EXPECT_GE(pairs, 200u);
+}
+
+TEST(RoundTrip, OtherElementTypesKeepTheirBits) {
+  for (DType dtype : {DType::BF16, DType::F64})
+    for (const Topology& written : {Topology{2, 2, 2}, Topology{1, 8, 1}}) {
+      const Sample sample = make_sample(2, dtype);
+      const TempFolder run;
+      const CheckpointReader reader(save(run.path(), sample, 1, written));
+      EXPECT_EQ(reader.content_hash(), content_of(sample));
+      EXPECT_TRUE(holds(reader, sample));
+      reader.verify();
+    }
 }
 
 TEST(RoundTrip, AChangedElementChangesTheContentHash) {
@@ -143,7 +154,7 @@ TEST(RoundTrip, RandomRectanglesOfRandomTilings) {
   });
   const CheckpointReader reader(run.path());
   EXPECT_EQ(reader.content_hash(), content_of(sample));
-  for (int round = 0; round < 60; ++round)
+  for (int round = 0; round < 20; ++round)
     for (const auto& [name, tensor] : sample.tensors) {
       Slab want = whole(tensor.shape);
       for (std::size_t d = 0; d < want.extent.size(); ++d) {
