@@ -2,6 +2,8 @@
 //   stop    rank 1 stops itself (SIGSTOP) in the forward of micro-batch 3 of step 2
 //   sleep   rank 1 sleeps there for a minute
 //   away    rank 1 leaves the pipeline and waits in a collective that nobody else reaches
+//   fail    rank 1 throws an error there, and main ends the job with its code
+//   kill    rank 1 is killed there (SIGKILL), as by a lack of memory
 //   steady  nothing goes wrong, but one step is slow and a checkpoint is far longer than a step's deadline
 #include <signal.h>
 #include <unistd.h>
@@ -40,6 +42,8 @@ class TroubledStage : public FakeStage {
     if (mode_ == "stop") raise(SIGSTOP);
     if (mode_ == "sleep") std::this_thread::sleep_for(std::chrono::minutes(1));
     if (mode_ == "away") comm_.barrier();
+    if (mode_ == "fail") fail(ErrorKind::Numeric, "loss is not a number");
+    if (mode_ == "kill") raise(SIGKILL);
     if (mode_ == "steady") std::this_thread::sleep_for(deadline_ / 2);
   }
   Communicator& comm_;

@@ -134,6 +134,12 @@ int alive(const std::string& token) {
   return count;
 }
 
+void expect_nobody_left(const std::string& token) {
+  const auto limit = Clock::now() + 8s;
+  while (alive(token) > 0 && Clock::now() < limit) std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(alive(token), 0);
+}
+
 class HangingRanks : public testing::TestWithParam<const char*> {};
 
 TEST_P(HangingRanks, EndWith75AndLeaveNobodyBehind) {
@@ -146,11 +152,23 @@ TEST_P(HangingRanks, EndWith75AndLeaveNobodyBehind) {
   std::printf("%s: %.1f s\n%s", GetParam(), ended.seconds, ended.text.c_str());
   EXPECT_NE(ended.text.find("no progress for"), std::string::npos) << ended.text;
   EXPECT_NE(ended.text.find("at step 2 (step)"), std::string::npos) << ended.text;
-  const auto limit = Clock::now() + 8s;
-  while (alive(token) > 0 && Clock::now() < limit) std::this_thread::sleep_for(50ms);
-  EXPECT_EQ(alive(token), 0);
+  expect_nobody_left(token);
 }
 INSTANTIATE_TEST_SUITE_P(Modes, HangingRanks, testing::Values("stop", "sleep", "away"));
+
+// Errors and deaths of one rank end the job long before any deadline, with their own code.
+TEST(Watchdog, FailingAndKilledRanksEndTheJob) {
+  const Ended failed = run_ranks("fail", 60'000, "token-fail");
+  EXPECT_EQ(failed.code, 81) << failed.text;
+  EXPECT_NE(failed.text.find("loss is not a number (while forward of micro-batch 3 on stage 1)"),
+            std::string::npos)
+      << failed.text;
+  expect_nobody_left("token-fail");
+  const Ended killed = run_ranks("kill", 60'000, "token-kill");
+  EXPECT_EQ(killed.code, 137) << killed.text;
+  expect_nobody_left("token-kill");
+  EXPECT_LT(failed.seconds + killed.seconds, 30);
+}
 
 TEST(Watchdog, SlowStepsAndLongCheckpointsAreNoHang) {
   const Ended ended = run_ranks("steady", 1000, "token-steady");
