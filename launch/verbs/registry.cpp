@@ -2,9 +2,12 @@
 
 namespace lacuna {
 
+extern const Verb eval_verb, export_verb, generate_verb, import_verb, inspect_verb, plan_verb, verify_verb;
+
 // One line a verb: extern declaration in its own file, entry here.
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> all = {};
+  static const std::vector<Verb> all = {plan_verb,     import_verb,  export_verb, eval_verb,
+                                        generate_verb, inspect_verb, verify_verb};
   return all;
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/glu.h"
 #include "kernels/norm.h"
 #include "kernels/softmax.h"
+#include "kernels/unpack.h"
 #include "src/base/error.h"
 #include "tests/kernels/kernel_data.h"
 
@@ -91,6 +92,22 @@ TEST(Glu, ZerosAndNaN) {
     EXPECT_EQ(0, drelu.rows.data[4]);
     for (int i : {3, 5}) EXPECT_TRUE(std::isnan(relu.rows.data[i]) && std::isnan(drelu.rows.data[i])) << i;
   }
+}
+
+TEST(UnpackRow, WidensEveryTypeExactlyAndRoundsF64) {
+  for (DType dtype : {DType::F32, DType::BF16, DType::F16, DType::F64})
+    for (std::int64_t width : kWidths) {
+      const Weights w(dtype, 3, width, 2, "w");
+      for (Isa isa : supported_isas()) {
+        Guarded y(1, width);
+        unpack_row(w.view, 2, y.rows.data, isa);
+        EXPECT_TRUE(y.intact());
+        for (std::int64_t i = 0; i < width; ++i) ASSERT_EQ(y.rows.data[i], static_cast<float>(w.at(2, i)));
+      }
+    }
+  const Weights w(DType::F32, 3, 4, 0, "w");
+  float out[4];
+  EXPECT_THROW(unpack_row(w.view, 3, out), Error);
 }
 
 TEST(Softmax, AgreesWithDouble) {

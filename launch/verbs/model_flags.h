@@ -1,0 +1,30 @@
+// The flags that every verb with an inference engine shares, and what they open.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "launch/options.h"
+#include "src/infer/engine.h"
+#include "src/text/tokenizer.h"
+
+namespace lacuna {
+
+struct ModelFlags {
+  std::string model, tokenizer;
+  EngineOptions engine;
+  void declare(Options& options);
+};
+
+struct OpenedModel {
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the model has none and none was named
+};
+
+// Says on stderr what kind of model it is.
+OpenedModel open_model(const ModelFlags& flags);
+
+// The tokenizer of an opened model; Error(BadInput) when it has none.
+const Tokenizer& tokenizer_of(const OpenedModel& model, const ModelFlags& flags);
+
+}  // namespace lacuna
