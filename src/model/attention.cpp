@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "src/model/element_types.h"
 
@@ -88,19 +87,29 @@ struct Attention::Run {
     }
   }
 
-  // logits -> logits·scale − shift(row) where visible, minus infinity elsewhere; then the exponential.
+  // Zeros where a query does not see a key.
+  void clear_hidden(A* weights, const Tile& tile) const {
+    const std::int64_t n = tile.keys();
+    each_row(tile, [&](std::int64_t row, std::int64_t, std::int64_t low, std::int64_t high) {
+      std::fill(weights + row * n, weights + row * n + low, A{0});
+      std::fill(weights + row * n + high, weights + (row + 1) * n, A{0});
+    });
+  }
+
+  // exp(logit·scale − shift(row)) where visible, zero elsewhere. Hidden logits are cleared first too: any
+  // exponential of them that overflows or underflows would be slow.
   template <class Shift>
   void exponentials(const at::Tensor& weights, const Tile& tile, Shift&& shift) const {
     const std::int64_t n = tile.keys();
     A* data = weights.data_ptr<A>();
+    clear_hidden(data, tile);
     each_row(tile, [&](std::int64_t row, std::int64_t position, std::int64_t low, std::int64_t high) {
       A* w = data + row * n;
       const A by = shift(row, position, w + low, high - low);
-      std::fill(w, w + low, -std::numeric_limits<A>::infinity());
       for (std::int64_t i = low; i < high; ++i) w[i] = w[i] * scale - by;
-      std::fill(w + high, w + n, -std::numeric_limits<A>::infinity());
     });
     weights.exp_();
+    clear_hidden(data, tile);
   }
 
   void forward_tile(const Tile& tile, const at::Tensor& context, const at::Tensor& lse) {

@@ -27,37 +27,43 @@ struct SiluGate {
   }
 };
 
+// Zero where x is not positive; NaN stays NaN. One select without a branch, which vectorises.
+template <class A>
+A positive_part(A x) {
+  return x <= A{0} ? A{0} : x;
+}
+template <class A>
+A where_positive(A x, A value) {
+  return x <= A{0} ? A{0} : value;
+}
+
 struct ReluGate {
   template <class A>
   static A value(A g, A u, A) {
-    return g <= A{0} ? A{0} : g * u;
+    return positive_part(g) * u + A{0};  // + 0: no negative zeros
   }
   template <class A>
   static A gate_grad(A g, A u, A, A p) {
-    return g <= A{0} ? A{0} : p * u;
+    return where_positive(g, p * u);
   }
   template <class A>
   static A up_grad(A g, A, A, A p) {
-    return g <= A{0} ? A{0} : p * g;
+    return p * positive_part(g);
   }
 };
 
 struct DoubleRelu {
   template <class A>
-  static bool off(A g, A u) {
-    return (g <= A{0}) | (u <= A{0});
-  }
-  template <class A>
   static A value(A g, A u, A) {
-    return off(g, u) ? A{0} : g * u;
+    return positive_part(g) * positive_part(u);
   }
   template <class A>
   static A gate_grad(A g, A u, A, A p) {
-    return off(g, u) ? A{0} : p * u;
+    return where_positive(g, p * positive_part(u));
   }
   template <class A>
   static A up_grad(A g, A u, A, A p) {
-    return off(g, u) ? A{0} : p * g;
+    return where_positive(u, p * positive_part(g));
   }
 };
 

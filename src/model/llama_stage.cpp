@@ -205,7 +205,9 @@ void LlamaStage::keep_logits(std::vector<std::int64_t> tokens) {
   for (std::int64_t token : tokens) LACUNA_ASSERT(token >= 0 && token < state_->options.shape.tokens());
   state_->keep_logits = std::move(tokens);
 }
-void LlamaStage::observe_ffn(FfnObserver observer) { state_->observer = std::move(observer); }
+void LlamaStage::observe_ffn(FfnObserver observer) {
+  state_->observer = std::move(observer);
+}
 const std::vector<std::vector<double>>& LlamaStage::kept_logits() const {
   return state_->kept_logits;
 }
