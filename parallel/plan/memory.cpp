@@ -1,6 +1,7 @@
 #include "parallel/plan/memory.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "src/base/error.h"
 
@@ -16,6 +17,7 @@ std::vector<RankBytes> memory_by_class(const Schedule& schedule, const std::vect
     const std::size_t slot = *std::max_element(size.piece_bytes.begin(), size.piece_bytes.end());
     RankBytes bytes{size.weights, size.gradients, size.optimizer};
     bytes.own_stashes = static_cast<std::size_t>(table.own_slots) * slot;
+    bytes.one_stash = std::accumulate(size.piece_bytes.begin(), size.piece_bytes.end(), std::size_t{0});
     bytes.boundaries =
         2 * static_cast<std::size_t>(table.recv_buffers + table.send_buffers) * size.boundary_bytes;
     out.push_back(bytes);

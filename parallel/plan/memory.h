@@ -21,6 +21,7 @@ struct RankBytes {
   std::size_t own_stashes = 0;  // own_slots, each as large as the rank's largest piece
   std::size_t guest_area = 0;   // guest_slots, each as large as the evictor's largest piece
   std::size_t boundaries = 0;   // receive and send buffers of both kinds
+  std::size_t one_stash = 0;    // of one micro-batch; part of own_stashes
   std::size_t total() const {
     return weights + gradients + optimizer + own_stashes + guest_area + boundaries;
   }

@@ -79,6 +79,7 @@ TEST(Memory, CountsSlotsOfTheLargestPiece) {
   for (std::size_t r = 0; r < 4; ++r) sizes[r] = {100 + r, 200, 300, {10 + r, 20 + r}, 7};
   const auto bytes = memory_by_class(s, sizes);
   EXPECT_EQ(bytes[0].own_stashes, 6u * 20);  // K = 3 stashes of two pieces
+  EXPECT_EQ(bytes[0].one_stash, 30u);
   EXPECT_EQ(bytes[3].own_stashes, 2u * 23);
   EXPECT_EQ(bytes[3].guest_area, static_cast<std::size_t>(s.ranks[3].guest_slots) * 20);
   EXPECT_EQ(bytes[0].guest_area, 0u);

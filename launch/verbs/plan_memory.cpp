@@ -1,0 +1,73 @@
+#include "launch/verbs/plan_memory.h"
+
+#include <algorithm>
+
+#include "parallel/plan/topology.h"
+#include "src/arch/parameters.h"
+
+namespace lacuna {
+namespace {
+
+// Master weights, both moments and the summed gradients of the rows that a rank owns (ZeRO-1).
+constexpr std::size_t kOptimizerCopies = 4;
+
+int stage_of(const Parameter& parameter, const std::vector<LayerRange>& cuts) {
+  if (parameter.layer < 0) return 0;
+  for (std::size_t stage = 0; stage < cuts.size(); ++stage)
+    if (parameter.layer < cuts[stage].end) return static_cast<int>(stage);
+  return static_cast<int>(cuts.size()) - 1;
+}
+
+void add(RankSizes& sizes, const Parameter& parameter, const PlannedRun& run, bool shares_weight) {
+  const std::size_t accumulation = size_of(run.shape.compute == DType::F64 ? DType::F64 : DType::F32);
+  const LocalTensor local = local_tensor(parameter, run.model, 0, run.shape.tp);
+  const RowRange owned = owned_rows(local, 0, run.dp);
+  std::size_t elements = 1;
+  for (const std::int64_t extent : local.shape) elements *= static_cast<std::size_t>(extent);
+  const std::size_t row = elements / static_cast<std::size_t>(local.shape[0]);
+  if (!shares_weight) sizes.weights += elements * size_of(run.shape.compute);
+  sizes.gradients += elements * accumulation;
+  sizes.optimizer +=
+      kOptimizerCopies * static_cast<std::size_t>(owned.end - owned.begin) * row * accumulation;
+}
+
+// A piece holds consecutive layers, as even as possible; the last one of the last stage also the head's part.
+std::vector<std::size_t> piece_bytes(const PlannedRun& run, LayerRange layers, bool has_head, int pieces) {
+  const std::size_t block = block_stash(run.model, run.shape, run.stash).bytes;
+  const int count = layers.end - layers.begin;
+  std::vector<std::size_t> out;
+  for (int piece = 0; piece < pieces; ++piece)
+    out.push_back(block * static_cast<std::size_t>(count * (piece + 1) / pieces - count * piece / pieces));
+  if (has_head) out.back() += head_stash(run.model, run.shape).bytes;
+  return out;
+}
+
+}  // namespace
+
+std::vector<RankBytes> planned_memory(const Schedule& schedule, const PlannedRun& run) {
+  const int stages = schedule.stages();
+  const std::vector<LayerRange> cuts = cut_layers(static_cast<int>(run.model.layers), stages, run.cuts);
+  std::vector<RankSizes> sizes(schedule.ranks.size());
+  const auto rank_of_stage = [&](int stage) -> RankSizes& {
+    return sizes[static_cast<std::size_t>(schedule.rank_of_stage[static_cast<std::size_t>(stage)])];
+  };
+  for (const Parameter& parameter : parameters(run.model)) {
+    add(rank_of_stage(stage_of(parameter, cuts)), parameter, run, false);
+    // The head's side of a tied embedding has an accumulator of its own, and a copy where the embedding is
+    // on another rank.
+    if (run.model.tied_embeddings && parameter.role == Role::Embedding)
+      add(rank_of_stage(stages - 1), parameter, run, &rank_of_stage(0) == &rank_of_stage(stages - 1));
+  }
+  for (int stage = 0; stage < stages; ++stage) {
+    RankSizes& mine = rank_of_stage(stage);
+    mine.boundary_bytes = boundary_bytes(run.model, run.shape);
+    const auto pieces =
+        piece_bytes(run, cuts[static_cast<std::size_t>(stage)], stage + 1 == stages, schedule.pieces);
+    mine.piece_bytes.resize(pieces.size(), 0);
+    for (std::size_t i = 0; i < pieces.size(); ++i)
+      mine.piece_bytes[i] = std::max(mine.piece_bytes[i], pieces[i]);
+  }
+  return memory_by_class(schedule, sizes);
+}
+
+}  // namespace lacuna
