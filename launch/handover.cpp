@@ -7,7 +7,9 @@
 #include <cstring>
 #include <filesystem>
 
+#include "launch/mpirun.h"
 #include "src/base/error.h"
+#include "src/base/fields.h"
 #include "src/base/file.h"
 
 namespace lacuna {
@@ -40,10 +42,10 @@ void find_torch(const std::string& folder) {
 }
 
 int run_train(const std::vector<std::string>& arguments) {
-  hand_over("train", arguments);
+  return hand_over("train", arguments);
 }
 int run_recipe(const std::vector<std::string>& arguments) {
-  hand_over("recipe", arguments);
+  return hand_over("recipe", arguments);
 }
 
 }  // namespace
@@ -59,6 +61,23 @@ std::vector<Verb> handed_verbs() {
            run_recipe}};
 }
 
+int take_ranks(std::vector<std::string>& arguments) {
+  int ranks = 0;
+  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    const bool joined = arguments[i].rfind("--ranks=", 0) == 0;
+    if (!joined && arguments[i] != "--ranks") continue;
+    LACUNA_CHECK(ranks == 0, ErrorKind::Usage, "--ranks is given twice");
+    LACUNA_CHECK(joined || i + 1 < arguments.size(), ErrorKind::Usage, "--ranks needs a value");
+    const std::string text = joined ? arguments[i].substr(8) : arguments[i + 1];
+    with_context("reading --ranks", [&] { from_text(text, ranks); });
+    LACUNA_CHECK(ranks >= 1, ErrorKind::Usage, "--ranks {}: wanted at least 1", ranks);
+    const auto at = arguments.begin() + static_cast<std::ptrdiff_t>(i);
+    arguments.erase(at, at + (joined ? 1 : 2));
+    --i;
+  }
+  return ranks;
+}
+
 std::string own_folder() {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -66,7 +85,7 @@ std::string own_folder() {
   return self.parent_path().string();
 }
 
-void hand_over(const std::string& verb, const std::vector<std::string>& arguments) {
+int hand_over(const std::string& verb, const std::vector<std::string>& arguments) {
   const std::string folder = own_folder();
   const std::string program = folder + "/lacuna-train";
   LACUNA_CHECK(
@@ -76,6 +95,8 @@ void hand_over(const std::string& verb, const std::vector<std::string>& argument
   find_torch(folder);
   std::vector<std::string> words = {program, verb};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  const int ranks = take_ranks(words);
+  if (ranks > 0 && !started_as_rank()) return run_mpirun({ranks, words});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
