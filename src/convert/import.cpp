@@ -6,7 +6,7 @@
 #include "parallel/run/local_communicator.h"
 #include "src/arch/parameters.h"
 #include "src/base/error.h"
-#include "src/base/file.h"
+#include "src/base/log.h"
 #include "src/checkpoint/checkpoint.h"
 #include "src/checkpoint/run_lock.h"
 #include "src/convert/output_folder.h"
@@ -72,6 +72,9 @@ ImportReport import_model(const ImportOptions& options) {
   report.config = source.config();
   report.tokenizer_kind = check_tokenizer(meta.files, source.config(),
                                           options.tokenizer.empty() ? options.model : options.tokenizer);
+  if (meta.files.empty())
+    log_warning("{}: no tokenizer found; name one with --tokenizer to encode text with this model",
+                options.model);
   OutputFolder out(options.out, options.force, is_import);
   meta.probe = make_probe(options.model, options.threads);
   {

@@ -2,7 +2,6 @@
 
 #include "src/base/error.h"
 #include "src/base/json.h"
-#include "src/base/log.h"
 #include "src/text/tokenizer.h"
 
 namespace lacuna {
@@ -18,10 +17,7 @@ std::string describe_tokenizer_line(const std::string& path) {
 
 std::string check_tokenizer(const std::map<std::string, std::string>& files, const ModelConfig& config,
                             const std::string& where) {
-  if (files.empty()) {
-    log_warning("{}: no tokenizer found; name one with --tokenizer to encode text with this model", where);
-    return "";
-  }
+  if (files.empty()) return "";
   const std::unique_ptr<Tokenizer> tokenizer = tokenizer_from_files(files, where);
   LACUNA_CHECK(tokenizer->vocab_size() <= config.vocab, ErrorKind::BadInput,
                "{}: the tokenizer has {} tokens, the embedding only {} rows", where, tokenizer->vocab_size(),

@@ -16,7 +16,7 @@ std::map<std::string, std::string> tokenizer_bytes(const std::string& path);
 // "byte-level BPE, 8192 tokens" of a tokenizer folder or file.
 std::string describe_tokenizer_line(const std::string& path);
 
-// What kind of tokenizer the files are; "" with a warning when there are none. Error(BadInput) when they do
+// What kind of tokenizer the files are; "" when there are none. Error(BadInput) when they do
 // not parse, or have more tokens than the embedding has rows.
 std::string check_tokenizer(const std::map<std::string, std::string>& files, const ModelConfig& config,
                             const std::string& where);
