@@ -1,7 +1,5 @@
 // The checker's view of compute and transfer rows: everything once, in order, both ends of a channel alike.
 #include <array>
-#include <map>
-#include <utility>
 
 #include "parallel/plan/findings.h"
 
@@ -91,24 +89,30 @@ bool elsewhere(const Schedule& schedule, int stage, int other) {
              schedule.rank_of_stage[static_cast<std::size_t>(other)];
 }
 
+constexpr std::array kTransfers = {Op::SendForward, Op::RecvForward, Op::SendBackward, Op::RecvBackward};
+
 void check_transfer_counts(const Schedule& schedule, Findings& findings) {
-  constexpr std::array kOps = {Op::SendForward, Op::RecvForward, Op::SendBackward, Op::RecvBackward};
-  std::map<std::pair<Op, int>, int> seen;  // op, stage·micros + micro -> place
+  const auto keys = static_cast<std::size_t>(schedule.stages() * schedule.micros);
+  std::vector<int> places(kTransfers.size() * keys, -1);  // by op, stage, micro-batch
+  const auto place = [&](Op op, int stage, int micro) -> int& {
+    const auto kind = static_cast<std::size_t>(op) - static_cast<std::size_t>(Op::SendForward);
+    return places[kind * keys + static_cast<std::size_t>(stage * schedule.micros + micro)];
+  };
   for (int rank = 0; rank < static_cast<int>(schedule.ranks.size()); ++rank) {
     for (int i = 0; const Action& a : schedule.ranks[static_cast<std::size_t>(rank)].row(Engine::Transfer)) {
-      const auto [at, fresh] = seen.emplace(std::pair{a.op, a.stage * schedule.micros + a.micro}, i);
-      if (!fresh) findings.at(rank, Engine::Transfer, i, "stands at {} already", at->second);
-      ++i;
+      int& known = place(a.op, a.stage, a.micro);
+      if (known >= 0) findings.at(rank, Engine::Transfer, i, "stands at {} already", known);
+      known = i++;
     }
   }
   for (int stage = 0; stage < schedule.stages(); ++stage) {
-    for (const Op op : kOps) {
+    for (const Op op : kTransfers) {
       const bool next = op == Op::SendForward || op == Op::RecvBackward;
       const bool gradient = op == Op::SendBackward || op == Op::RecvBackward;
       if (!elsewhere(schedule, stage, stage + (next ? 1 : -1)) || (gradient && schedule.forward_only))
         continue;
       for (int micro = 0; micro < schedule.micros; ++micro)
-        if (!seen.contains({op, stage * schedule.micros + micro}))
+        if (place(op, stage, micro) < 0)
           findings.add("rank {}, transfer: {} is missing",
                        schedule.rank_of_stage[static_cast<std::size_t>(stage)],
                        to_text(Action{op, stage, micro, -1, -1, {}}));

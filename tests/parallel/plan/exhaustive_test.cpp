@@ -91,21 +91,24 @@ TEST(Exhaustive, LooseBpipeInHalves) {
 }
 
 // The table is fixed, so start times are monotone in the costs; these are other ratios and other speeds.
-TEST(Exhaustive, OtherCostsUpToTheSpeedOfAForward) {
+void expect_no_slower(const Schedule& plain, const Schedule& balanced) {
   for (const double backward : {1.0, 1.5, 3.0})
     for (const double move : {0.0, 0.3, 1.0})
-      for (const double latency : {0.0, 0.05})
-        for (int pp = 4; pp <= kDepths; pp += 3)
-          for (const int micros : {1, pp / 2, pp - 1, pp, pp + 1, 2 * pp, 48}) {
-            const Costs costs{.forward = 1, .backward = backward, .move = move, .latency = latency};
-            const double plain = simulate(make_schedule("1f1b", pp, micros, "off", 1), costs).makespan;
-            for (const char* bpipe : {"tight", "loose"})
-              for (const int pieces : {1, 3})
-                ASSERT_LE(simulate(make_schedule("1f1b", pp, micros, bpipe, pieces), costs).makespan,
-                          plain + 1e-9)
-                    << bpipe << " pieces " << pieces << " pp " << pp << " m " << micros << " backward "
-                    << backward << " move " << move << " latency " << latency;
-          }
+      for (const double latency : {0.0, 0.05}) {
+        const Costs costs{.forward = 1, .backward = backward, .move = move, .latency = latency};
+        ASSERT_LE(simulate(balanced, costs).makespan, simulate(plain, costs).makespan + 1e-9)
+            << balanced.name << " pieces " << balanced.pieces << " pp " << plain.ranks.size() << " m "
+            << plain.micros << " backward " << backward << " move " << move << " latency " << latency;
+      }
+}
+TEST(Exhaustive, OtherCostsUpToTheSpeedOfAForward) {
+  for (const int pp : {4, 7, 10, 13, 16})
+    for (const int micros : {1, pp - 1, pp, pp + 1, 2 * pp, 48}) {
+      const Schedule plain = make_schedule("1f1b", pp, micros, "off", 1);
+      for (const char* bpipe : {"tight", "loose"})
+        for (const int pieces : {1, 3})
+          expect_no_slower(plain, make_schedule("1f1b", pp, micros, bpipe, pieces));
+    }
 }
 
 TEST(Exhaustive, TheGoldenCaseOfEightStages) {
@@ -115,6 +118,19 @@ TEST(Exhaustive, TheGoldenCaseOfEightStages) {
   EXPECT_GT(run.evictions, 48);
   const Simulation loose = simulate(make_schedule("1f1b", 8, 48, "loose", 1), {});
   EXPECT_LT(loose.evictions, run.evictions);  // one slot more, less traffic
+}
+
+// How slow copies may be before they cost time (backward = 2 forwards): 1.5 forwards a stash at K, 2 at K +
+// 1, 3 at K + 1 when evictions and loads run side by side.
+TEST(Exhaustive, SlowerCopiesThatStillCostNothing) {
+  for (const int pp : {6, 8, 12, 16}) {
+    const double ideal_time = ideal(pp, 48, {});
+    const Schedule tight = make_schedule("1f1b", pp, 48, "tight", 1),
+                   loose = make_schedule("1f1b", pp, 48, "loose", 1);
+    EXPECT_DOUBLE_EQ(simulate(tight, {.move = 1.5}).makespan, ideal_time) << pp;
+    EXPECT_DOUBLE_EQ(simulate(loose, {.move = 3, .duplex = true}).makespan, ideal_time) << pp;
+    EXPECT_GT(simulate(tight, {.move = 2}).makespan, 1.01 * ideal_time) << pp;
+  }
 }
 
 TEST(Exhaustive, ForwardOnlyKeepsOneStash) {

@@ -24,8 +24,11 @@ struct Problem {
 
 class Run {
  public:
-  Run(const Schedule& schedule, std::uint64_t seed)
-      : schedule_(schedule), partners_(transfer_partners(schedule)), key_(rng_key(seed, "shadow run")) {
+  Run(const Schedule& schedule, std::uint64_t seed, bool duplex)
+      : schedule_(schedule),
+        duplex_(duplex),
+        partners_(transfer_partners(schedule)),
+        key_(rng_key(seed, "shadow run")) {
     for (std::size_t r = 0; r < schedule.ranks.size(); ++r) {
       const RankTable& table = schedule.ranks[r];
       links_.push_back(rank_links(schedule, static_cast<int>(r)));
@@ -84,7 +87,10 @@ class Run {
       if (engine != Engine::Transfer || other_end_started(r, index))
         choices.push_back({r, {engine, index}, true});
     if (rank.head[e] >= static_cast<int>(rank.ended[e].size())) return;
-    if (engine != Engine::Transfer && !rank.started[e].empty()) return;
+    if (engine == Engine::Compute && !rank.started[e].empty()) return;
+    if (engine == Engine::Copy)
+      for (const int index : rank.started[e])
+        if (!duplex_ || action(r, {engine, index}).op == action(r, {engine, rank.head[e]}).op) return;
     for (const ActionRef& before : links_[r].before(engine, rank.head[e]))
       if (!rank.ended[static_cast<std::size_t>(before.engine)][static_cast<std::size_t>(before.index)])
         return;
@@ -193,6 +199,7 @@ class Run {
   }
 
   const Schedule& schedule_;
+  const bool duplex_;
   std::vector<RankLinks> links_;
   std::vector<std::vector<int>> partners_;
   std::vector<Rank> ranks_;
@@ -202,8 +209,8 @@ class Run {
 
 }  // namespace
 
-std::string shadow_run(const Schedule& schedule, std::uint64_t seed) {
-  return Run(schedule, seed).run();
+std::string shadow_run(const Schedule& schedule, std::uint64_t seed, bool duplex) {
+  return Run(schedule, seed, duplex).run();
 }
 
 }  // namespace lacuna::test

@@ -9,7 +9,8 @@
 
 namespace lacuna::test {
 
-// "" when everything ran and found what it expected, else the first thing that went wrong.
-std::string shadow_run(const Schedule& schedule, std::uint64_t seed);
+// "" when everything ran and found what it expected, else the first thing that went wrong. duplex: an
+// eviction and a load of a rank may run at the same time.
+std::string shadow_run(const Schedule& schedule, std::uint64_t seed, bool duplex = false);
 
 }  // namespace lacuna::test
