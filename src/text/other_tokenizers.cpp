@@ -91,7 +91,7 @@ TokenizerParts read_llama2c_tokenizer(std::string_view bytes, const std::string&
                          .content = out.model.tokens[static_cast<std::size_t>(id)],
                          .special = true,
                          .hidden = true});
-  out.normalizer.add(Prepend{" "});
+  out.normalizer.add(PrependStep{" "});
   out.decoder.byte_fallback = true;
   out.decoder.strip = " ";
   out.decoder.strip_count = 1;
@@ -136,9 +136,9 @@ TokenizerParts read_tiktoken(std::string_view bytes, TiktokenKind kind, const st
   std::string pattern(llama3_pattern);
   if (kind == TiktokenKind::Qwen) {
     pattern.erase(pattern.find("{1,3}"), 5);
-    out.normalizer.add(ComposeNfc{});
+    out.normalizer.add(NfcStep{});
   }
-  out.pre_tokenizer.add(Split{SplitRegex(pattern), SplitBehavior::Isolated, false});
+  out.pre_tokenizer.add(SplitStep{SplitRegex(pattern), SplitBehavior::Isolated, false});
   add_specials(out, kind);
   out.kind = "byte-level BPE";
   return out;

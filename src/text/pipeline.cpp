@@ -94,7 +94,7 @@ class PieceMaker {
 };
 
 template <class Visit>
-void split_by(const Split& step, std::string_view text, Visit&& piece) {
+void split_by(const SplitStep& step, std::string_view text, Visit&& piece) {
   PieceMaker maker(step.behavior, [&](Range range) { piece(range.first, range.second); });
   std::size_t done = 0;
   for_each_match(step.pattern, text, [&](std::size_t begin, std::size_t end) {
@@ -107,7 +107,7 @@ void split_by(const Split& step, std::string_view text, Visit&& piece) {
 }
 
 template <class Visit>
-void split_digits(const Digits& step, std::string_view text, Visit&& piece) {
+void split_digits(const DigitsStep& step, std::string_view text, Visit&& piece) {
   PieceMaker maker(step.individual ? SplitBehavior::Isolated : SplitBehavior::Contiguous,
                    [&](Range range) { piece(range.first, range.second); });
   std::size_t begin = 0;
@@ -128,11 +128,11 @@ std::string Normalizer::apply(std::string_view text) const {
   std::string out(text);
   for (const NormalizeStep& step : steps_) {
     std::visit(
-        Overloaded{[&](const Prepend& prepend) {
+        Overloaded{[&](const PrependStep& prepend) {
                      if (!out.empty()) out.insert(0, prepend.text);
                    },
-                   [&](const Replace& replace) { out = replaced(out, replace.pattern, replace.content); },
-                   [&](const ComposeNfc&) { out = compose_nfc(out); }},
+                   [&](const ReplaceStep& replace) { out = replaced(out, replace.pattern, replace.content); },
+                   [&](const NfcStep&) { out = compose_nfc(out); }},
         step);
   }
   return out;
@@ -147,21 +147,21 @@ void PreTokenizer::cut_from(std::size_t index, std::string_view text, bool at_st
       cut_from(index + 1, whole.substr(begin, end - begin), starts && begin == 0, piece);
     };
   };
-  std::visit(Overloaded{[&](const Split& step) { split_by(step, text, deeper(text, at_start)); },
-                        [&](const Digits& step) { split_digits(step, text, deeper(text, at_start)); },
-                        [&](const PrefixSpace&) {
+  std::visit(Overloaded{[&](const SplitStep& step) { split_by(step, text, deeper(text, at_start)); },
+                        [&](const DigitsStep& step) { split_digits(step, text, deeper(text, at_start)); },
+                        [&](const PrefixSpaceStep&) {
                           if (text[0] == ' ') return cut_from(index + 1, text, at_start, piece);
                           const std::string longer = " " + std::string(text);
                           cut_from(index + 1, longer, at_start, piece);
                         },
-                        [&](const Metaspace& step) {
+                        [&](const MetaspaceStep& step) {
                           std::string marked = replaced(text, std::string(" "), step.replacement);
-                          const bool prefixed = step.prefix == Metaspace::Prefix::Always ||
-                                                (step.prefix == Metaspace::Prefix::First && at_start);
+                          const bool prefixed = step.prefix == MetaspaceStep::Prefix::Always ||
+                                                (step.prefix == MetaspaceStep::Prefix::First && at_start);
                           if (prefixed && marked.compare(0, step.replacement.size(), step.replacement) != 0)
                             marked.insert(0, step.replacement);
                           if (!step.split) return cut_from(index + 1, marked, at_start, piece);
-                          split_by(Split{step.replacement, SplitBehavior::MergedWithNext, false}, marked,
+                          split_by(SplitStep{step.replacement, SplitBehavior::MergedWithNext, false}, marked,
                                    deeper(marked, at_start));
                         }},
              steps_[index]);

@@ -17,15 +17,15 @@ namespace lacuna {
 using TextPattern = std::variant<std::string, SplitRegex>;
 
 // ---- normalization
-struct Prepend {
+struct PrependStep {
   std::string text;  // put before every text that is not empty
 };
-struct Replace {
+struct ReplaceStep {
   TextPattern pattern;
   std::string content;
 };
-struct ComposeNfc {};
-using NormalizeStep = std::variant<Prepend, Replace, ComposeNfc>;
+struct NfcStep {};
+using NormalizeStep = std::variant<PrependStep, ReplaceStep, NfcStep>;
 
 class Normalizer {
  public:
@@ -40,22 +40,22 @@ class Normalizer {
 // ---- cutting
 enum class SplitBehavior { Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous };
 
-struct Split {
+struct SplitStep {
   TextPattern pattern;
   SplitBehavior behavior = SplitBehavior::Isolated;
   bool invert = false;  // what lies between the matches counts as match
 };
-struct Digits {
+struct DigitsStep {
   bool individual = false;
 };
-struct Metaspace {
+struct MetaspaceStep {
   enum class Prefix { Always, First, Never };
   std::string replacement = "\xe2\x96\x81";
   Prefix prefix = Prefix::Always;
   bool split = true;
 };
-struct PrefixSpace {};  // the add_prefix_space of byte-level tokenizers
-using CutStep = std::variant<Split, Digits, Metaspace, PrefixSpace>;
+struct PrefixSpaceStep {};  // the add_prefix_space of byte-level tokenizers
+using CutStep = std::variant<SplitStep, DigitsStep, MetaspaceStep, PrefixSpaceStep>;
 
 class PreTokenizer {
  public:

@@ -194,8 +194,8 @@ TokenizerParts read_sentencepiece(std::string_view bytes, const std::string& whe
   out.model.fuse_unknown = true;
   out.model.byte_fallback = has_bytes;
   const std::string space = "\xe2\x96\x81";
-  if (model.dummy_prefix) out.normalizer.add(Prepend{space});
-  out.normalizer.add(Replace{std::string(" "), space});
+  if (model.dummy_prefix) out.normalizer.add(PrependStep{space});
+  out.normalizer.add(ReplaceStep{std::string(" "), space});
   out.decoder.replace = {{space, " "}};
   out.decoder.byte_fallback = has_bytes;
   if (model.dummy_prefix) {

@@ -209,11 +209,11 @@ class Reader {
     if (type == "Sequence") {
       for (const Json& part : list_of(item, "normalizers")) normalizer(part);
     } else if (type == "Prepend") {
-      parts_.normalizer.add(Prepend{json_string(item, "prepend", where_)});
+      parts_.normalizer.add(PrependStep{json_string(item, "prepend", where_)});
     } else if (type == "Replace") {
-      parts_.normalizer.add(Replace{pattern(item), json_string(item, "content", where_)});
+      parts_.normalizer.add(ReplaceStep{pattern(item), json_string(item, "content", where_)});
     } else if (type == "NFC") {
-      parts_.normalizer.add(ComposeNfc{});
+      parts_.normalizer.add(NfcStep{});
     } else {
       refuse("the normalizer {} is not supported (supported: Sequence, Prepend, Replace, NFC)",
              printable(type));
@@ -227,15 +227,15 @@ class Reader {
       for (const Json& part : list_of(item, "pretokenizers")) pre_tokenizer(part);
     } else if (type == "Split") {
       parts_.pre_tokenizer.add(
-          Split{pattern(item), behavior(item), json_bool(item, "invert", where_, false)});
+          SplitStep{pattern(item), behavior(item), json_bool(item, "invert", where_, false)});
     } else if (type == "Digits") {
-      parts_.pre_tokenizer.add(Digits{json_bool(item, "individual_digits", where_, false)});
+      parts_.pre_tokenizer.add(DigitsStep{json_bool(item, "individual_digits", where_, false)});
     } else if (type == "Metaspace") {
       parts_.pre_tokenizer.add(metaspace(item));
     } else if (type == "ByteLevel") {
-      if (json_bool(item, "add_prefix_space", where_, true)) parts_.pre_tokenizer.add(PrefixSpace{});
+      if (json_bool(item, "add_prefix_space", where_, true)) parts_.pre_tokenizer.add(PrefixSpaceStep{});
       if (json_bool(item, "use_regex", where_, true))
-        parts_.pre_tokenizer.add(Split{SplitRegex(gpt2_pattern), SplitBehavior::Isolated, false});
+        parts_.pre_tokenizer.add(SplitStep{SplitRegex(gpt2_pattern), SplitBehavior::Isolated, false});
       byte_level_ = true;
     } else {
       refuse(
@@ -254,17 +254,17 @@ class Reader {
     refuse("the split behavior '{}' is unknown", printable(name));
   }
 
-  Metaspace metaspace(const Json& item) const {
-    Metaspace out;
+  MetaspaceStep metaspace(const Json& item) const {
+    MetaspaceStep out;
     out.replacement = json_string(item, "replacement", where_);
     if (out.replacement.empty()) refuse("an empty Metaspace replacement");
     const std::string scheme = json_string(item, "prepend_scheme", where_, "always");
-    out.prefix = scheme == "always"  ? Metaspace::Prefix::Always
-                 : scheme == "first" ? Metaspace::Prefix::First
-                                     : Metaspace::Prefix::Never;
+    out.prefix = scheme == "always"  ? MetaspaceStep::Prefix::Always
+                 : scheme == "first" ? MetaspaceStep::Prefix::First
+                                     : MetaspaceStep::Prefix::Never;
     if (scheme != "always" && scheme != "first" && scheme != "never")
       refuse("the prepend_scheme '{}' is unknown", printable(scheme));
-    if (!json_bool(item, "add_prefix_space", where_, true)) out.prefix = Metaspace::Prefix::Never;
+    if (!json_bool(item, "add_prefix_space", where_, true)) out.prefix = MetaspaceStep::Prefix::Never;
     out.split = json_bool(item, "split", where_, true);
     return out;
   }
@@ -295,9 +295,9 @@ class Reader {
         refuse("a decoder that replaces by a pattern is not supported");
       out.replace.emplace_back(std::get<std::string>(from), json_string(item, "content", where_));
     } else if (type == "Metaspace") {
-      const Metaspace meta = metaspace(item);
+      const MetaspaceStep meta = metaspace(item);
       out.replace.emplace_back(meta.replacement, " ");
-      if (meta.prefix != Metaspace::Prefix::Never) out.drop_in_first = meta.replacement;
+      if (meta.prefix != MetaspaceStep::Prefix::Never) out.drop_in_first = meta.replacement;
     } else if (type == "Strip") {
       out.strip = json_string(item, "content", where_);
       out.strip_count = static_cast<int>(std::clamp<std::int64_t>(json_int(item, "start", where_), 0, 1000));
