@@ -11,59 +11,59 @@ namespace lacuna {
 
 namespace {
 
-// One activation each: value(g, u, s) and the gradients for the product's gradient p; s is sigmoid(g).
+// Zero up to zero, one above it; NaN counts as on, so that it is not lost.
+template <class A>
+A is_on(A x) {
+  return x <= A{0} ? A{0} : A{1};
+}
+
+// One activation each: value(g, u, s) and the gradients for the product's gradient p; s is sigmoid(g),
+// g_on and u_on are is_on(g) and is_on(u).
 struct SiluGate {
+  static constexpr bool kUsesSigmoid = true;
   template <class A>
   static A value(A g, A u, A s) {
     return g * s * u;
   }
   template <class A>
-  static A gate_grad(A g, A u, A s, A p) {
+  static A gate_grad(A g, A u, A s, A p, A, A) {
     return p * u * (s * (A{1} + g * (A{1} - s)));
   }
   template <class A>
-  static A up_grad(A g, A, A s, A p) {
+  static A up_grad(A g, A, A s, A p, A, A) {
     return p * (g * s);
   }
 };
 
-// Zero where x is not positive; NaN stays NaN. One select without a branch, which vectorises.
-template <class A>
-A positive_part(A x) {
-  return x <= A{0} ? A{0} : x;
-}
-template <class A>
-A where_positive(A x, A value) {
-  return x <= A{0} ? A{0} : value;
-}
-
 struct ReluGate {
+  static constexpr bool kUsesSigmoid = false;
   template <class A>
   static A value(A g, A u, A) {
-    return positive_part(g) * u + A{0};  // + 0: no negative zeros
+    return (g <= A{0} ? A{0} : g) * u + A{0};  // + 0: no negative zeros
   }
   template <class A>
-  static A gate_grad(A g, A u, A, A p) {
-    return where_positive(g, p * u);
+  static A gate_grad(A, A u, A, A p, A g_on, A) {
+    return p * u * g_on;
   }
   template <class A>
-  static A up_grad(A g, A, A, A p) {
-    return p * positive_part(g);
+  static A up_grad(A g, A, A, A p, A g_on, A) {
+    return p * g * g_on;
   }
 };
 
 struct DoubleRelu {
+  static constexpr bool kUsesSigmoid = false;
   template <class A>
   static A value(A g, A u, A) {
-    return positive_part(g) * positive_part(u);
+    return (g <= A{0} ? A{0} : g) * (u <= A{0} ? A{0} : u);
   }
   template <class A>
-  static A gate_grad(A g, A u, A, A p) {
-    return where_positive(g, p * positive_part(u));
+  static A gate_grad(A, A u, A, A p, A g_on, A u_on) {
+    return p * u * (g_on * u_on);
   }
   template <class A>
-  static A up_grad(A g, A u, A, A p) {
-    return where_positive(u, p * positive_part(g));
+  static A up_grad(A g, A, A, A p, A g_on, A u_on) {
+    return p * g * (g_on * u_on);
   }
 };
 
@@ -76,7 +76,7 @@ ProductCounts forward_elements(const T* gate, const T* up, const A* sigmoid, T* 
     const std::int64_t size = std::min(kChunk, n - begin);
     T* out = product + begin;
     for (std::int64_t i = 0; i < size; ++i) {
-      const A s = sigmoid ? sigmoid[begin + i] : A{0};
+      const A s = Form::kUsesSigmoid ? sigmoid[begin + i] : A{0};
       out[i] = static_cast<T>(Form::value(static_cast<A>(gate[begin + i]), static_cast<A>(up[begin + i]), s));
     }
     std::int32_t zeros = 0;
@@ -88,16 +88,26 @@ ProductCounts forward_elements(const T* gate, const T* up, const A* sigmoid, T* 
   return counts;
 }
 
+// In chunks, selects first: one loop with several selects on the same value would become branches.
 template <class Form, class T, class A>
-void backward_elements(T* gate, T* up, const A* sigmoid, const T* product, const T* product_grad, A l1,
-                       std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const A g = static_cast<A>(gate[i]), u = static_cast<A>(up[i]), s = sigmoid ? sigmoid[i] : A{0};
-    const A value = static_cast<A>(product[i]);
-    const A sign = value > A{0} ? l1 : (value < A{0} ? -l1 : A{0});
-    const A p = static_cast<A>(product_grad[i]) + sign;
-    gate[i] = static_cast<T>(Form::gate_grad(g, u, s, p));
-    up[i] = static_cast<T>(Form::up_grad(g, u, s, p));
+void backward_elements(T* __restrict gate, T* __restrict up, const A* __restrict sigmoid,
+                       const T* __restrict product, const T* __restrict product_grad, A l1, std::int64_t n) {
+  constexpr std::int64_t kChunk = 512;
+  A g_on[kChunk], u_on[kChunk], plus[kChunk], minus[kChunk];
+  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+    const std::int64_t size = std::min(kChunk, n - begin);
+    T *g = gate + begin, *u = up + begin;
+    for (std::int64_t i = 0; i < size; ++i) g_on[i] = is_on(static_cast<A>(g[i]));
+    for (std::int64_t i = 0; i < size; ++i) u_on[i] = is_on(static_cast<A>(u[i]));
+    for (std::int64_t i = 0; i < size; ++i) plus[i] = static_cast<A>(product[begin + i]) > A{0} ? l1 : A{0};
+    for (std::int64_t i = 0; i < size; ++i) minus[i] = static_cast<A>(product[begin + i]) < A{0} ? l1 : A{0};
+    for (std::int64_t i = 0; i < size; ++i) {
+      const A gi = static_cast<A>(g[i]), ui = static_cast<A>(u[i]);
+      const A s = Form::kUsesSigmoid ? sigmoid[begin + i] : A{0};
+      const A p = static_cast<A>(product_grad[begin + i]) + (plus[i] - minus[i]);
+      g[i] = static_cast<T>(Form::gate_grad(gi, ui, s, p, g_on[i], u_on[i]));
+      u[i] = static_cast<T>(Form::up_grad(gi, ui, s, p, g_on[i], u_on[i]));
+    }
   }
 }
 
