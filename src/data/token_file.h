@@ -19,7 +19,7 @@ struct TokenFileMeta {
   std::int32_t eos_id = -1;                            // -1: the tokenizer has none
   std::string tokenizer_sha256;                        // Tokenizer::sha256()
   std::string source;                                  // the text files, for people
-  std::string source_sha256;                           // of their bytes, one after the other
+  std::string source_sha256;                           // over the SHA-256 digests of the files
   std::map<std::string, std::string> tokenizer_files;  // by file name, bytes as they are
 };
 
