@@ -1,9 +1,25 @@
 # libtorch as imported targets. find_package(Torch) is not used: it rewrites the CUDA flags, wants CUDA even
 # for a CPU-only set of wheels, and is fatal without it.
+if(NOT LACUNA_TORCH)  # what launch/setup.sh made: its folder is named after the requirement file
+  set(kinds cpu cuda)
+  if(LACUNA_CUDA)
+    set(kinds cuda)
+  endif()
+  foreach(kind ${kinds})
+    file(SHA256 ${PROJECT_SOURCE_DIR}/launch/requirements-${kind}.txt hash)
+    string(SUBSTRING ${hash} 0 12 hash)
+    foreach(folder $ENV{LACUNA_TOOLCHAIN} $ENV{HOME}/.cache/lacuna/toolchain-${hash})
+      if(NOT LACUNA_TORCH AND EXISTS ${folder}/stamp-${kind})
+        set(LACUNA_TORCH ${folder}/torch CACHE PATH "the folder 'torch' of a torch 2.11 wheel" FORCE)
+      endif()
+    endforeach()
+  endforeach()
+endif()
 if(NOT LACUNA_TORCH)
   message(FATAL_ERROR "lacuna: no libtorch. Run launch/setup.sh, or say -DLACUNA_TORCH=/path/to/torch "
                       "(the folder of a torch 2.11 wheel), or -DLACUNA_TRAIN=OFF.")
 endif()
+message(STATUS "libtorch: ${LACUNA_TORCH}")
 find_file(LACUNA_TORCH_HEADER ATen/ATen.h PATHS ${LACUNA_TORCH}/include NO_DEFAULT_PATH REQUIRED)
 
 foreach(lib c10 torch_cpu)
@@ -13,7 +29,8 @@ foreach(lib c10 torch_cpu)
     IMPORTED_NO_SONAME TRUE)
 endforeach()
 # libtorch_cpu of the CUDA-enabled wheel needs libcudart and libcupti, which lie beside it in nvidia/.
-file(GLOB LACUNA_NVIDIA_LIBS ${LACUNA_TORCH}/../nvidia/*/lib)
+get_filename_component(site ${LACUNA_TORCH} REALPATH)
+file(GLOB LACUNA_NVIDIA_LIBS ${site}/../nvidia/*/lib)
 add_library(lib_torch INTERFACE)
 target_include_directories(lib_torch SYSTEM INTERFACE
   ${LACUNA_TORCH}/include ${LACUNA_TORCH}/include/torch/csrc/api/include)
@@ -21,6 +38,8 @@ target_link_libraries(lib_torch INTERFACE torch_import_torch_cpu torch_import_c1
 foreach(dir ${LACUNA_NVIDIA_LIBS})
   target_link_options(lib_torch INTERFACE "LINKER:-rpath-link,${dir}")
 endforeach()
+# The wheel brings its own fmt headers (another inline namespace), found before the system's: header-only there.
+target_compile_definitions(lib_torch INTERFACE FMT_HEADER_ONLY)
 target_compile_options(lib_torch INTERFACE -Wno-unused-parameter -Wno-shadow)
 
 # One precompiled ATen header for everything that uses torch (14 s once, then about 1.5 s a unit).
@@ -37,6 +56,9 @@ function(lacuna_use_torch target)
   target_precompile_headers(${target} REUSE_FROM lacuna_torch_pch)
   get_target_property(type ${target} TYPE)
   if(type STREQUAL EXECUTABLE)
+    # The precompiled header is built for libraries: -fPIC where CMake would say -fPIE.
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${target} PRIVATE -fPIC)
     lacuna_torch_rpath(${target})
   endif()
 endfunction()
