@@ -8,6 +8,7 @@
 #include "parallel/run/local_world.h"
 #include "parallel/run/ordered_collectives.h"
 #include "src/base/error.h"
+#include "src/base/log.h"
 
 namespace lacuna {
 namespace {
@@ -217,7 +218,8 @@ void run_local(int ranks, const std::function<void(Communicator& world, int rank
   {
     std::vector<std::jthread> threads;
     for (int rank = 0; rank < ranks; ++rank) {
-      threads.emplace_back([&world, &body, rank] {
+      threads.emplace_back([&world, &body, rank, ranks] {
+        set_log_rank(rank, ranks);
         std::exception_ptr error;
         try {
           const auto communicator = world.communicator(rank);

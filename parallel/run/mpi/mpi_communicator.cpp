@@ -1,13 +1,22 @@
 #include "parallel/run/mpi/mpi_communicator.h"
 
 #include <sched.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <limits>
 
 #include "parallel/run/mpi/mpi_check.h"
 #include "parallel/run/mpi/mpi_window.h"
 
 namespace lacuna {
+namespace {
+
+constexpr const char* kSharedMemory = "/dev/shm";
+
+}  // namespace
 
 const std::string& MpiShared::keep_name(const std::string& name) {
   const auto found = std::find(names.begin(), names.end(), name);
@@ -163,8 +172,28 @@ void MpiCommunicator::require_one_node() {
       name(), size(), host, here);
 }
 
+// Where MPI finds too little shared memory, one rank fails and the others wait for it: asked beforehand, all
+// of them refuse. Rank 0's view counts, because the free space changes.
+void MpiCommunicator::require_shared_memory(std::size_t bytes) {
+  auto total = static_cast<std::int64_t>(bytes);
+  all_reduce_sum(&total, 1, DType::I64);
+  std::int64_t available = std::numeric_limits<std::int64_t>::max();
+  struct statvfs space {};
+  const bool elsewhere = std::getenv("OMPI_MCA_osc_sm_backing_directory") != nullptr;
+  if (!elsewhere && access(kSharedMemory, W_OK) == 0 && statvfs(kSharedMemory, &space) == 0) {
+    available = static_cast<std::int64_t>(space.f_bavail * space.f_frsize);
+  }
+  broadcast(0, std::as_writable_bytes(std::span(&available, 1)));
+  LACUNA_CHECK(
+      total <= available, ErrorKind::NoFit,
+      "'{}': {} bytes of shared memory wanted, {} has {} (enlarge it, e.g. docker --shm-size, or set "
+      "OMPI_MCA_osc_sm_backing_directory, or run without BPipe)",
+      name(), total, kSharedMemory, available);
+}
+
 std::unique_ptr<SharedWindow> MpiCommunicator::open_window(std::size_t bytes) {
   require_one_node();
+  require_shared_memory(bytes);
   return std::make_unique<MpiWindow>(*this, collectives_, bytes);
 }
 

@@ -60,6 +60,7 @@ class MpiCommunicator : public OrderedCollectives {
                                 std::size_t bytes);
   void check_length(const MpiRequest& request) const;
   void require_one_node();
+  void require_shared_memory(std::size_t bytes);
 
   MpiShared& shared_;
   MPI_Comm messages_, collectives_;

@@ -103,6 +103,22 @@ TEST(MpiCommunicator, WindowsAreSharedMemory) {
   }
 }
 
+// More shared memory than any machine has: every rank says so, and can go on.
+TEST(MpiCommunicator, AWindowThatDoesNotFitIsNoFit) {
+  try {
+    mpi_world().open_window(std::size_t{1} << 50);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::NoFit);
+    EXPECT_NE(std::string(error.what())
+                  .find(fmt::format("'world': {} bytes of shared memory wanted",
+                                    mpi_world().size() * (std::int64_t{1} << 50))),
+              std::string::npos)
+        << error.what();
+  }
+  test::exercise_window(mpi_world());
+}
+
 TEST(MpiCommunicator, SplitsByColourAndKey) {
   Communicator& world = mpi_world();
   auto half = world.split(world.rank() % 2, -world.rank(), "half");
