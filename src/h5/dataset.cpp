@@ -50,6 +50,7 @@ void Dataset::write(const std::vector<std::int64_t>& offset, const std::vector<s
   if (H5Sget_select_npoints(at.file.get()) == 0) return;
   LACUNA_H5(state_->place, H5Dwrite, state_->id.get(), file_type(info().dtype), at.memory.get(),
             at.file.get(), H5P_DEFAULT, data);
+  if (state_->log) state_->log->check(state_->place);
 }
 
 void Dataset::read(void* data) const {

@@ -5,6 +5,7 @@
 
 #include "src/h5/dataset.h"
 #include "src/h5/handle.h"
+#include "src/h5/write_driver.h"
 
 namespace lacuna::h5 {
 
@@ -17,6 +18,7 @@ struct Dataset::State {
   Handle id;
   Place place;
   DatasetInfo info;
+  const WriteLog* log = nullptr;  // of the file, when it is written
   Selection select(const std::vector<std::int64_t>& offset, const std::vector<std::int64_t>& extent) const;
 };
 

@@ -6,6 +6,7 @@
 #include "src/h5/attributes.h"
 #include "src/h5/dataset_state.h"
 #include "src/h5/walk.h"
+#include "src/h5/write_driver.h"
 
 namespace lacuna::h5 {
 
@@ -31,7 +32,8 @@ void check_name(const Place& place, const std::string& name) {
 }  // namespace
 
 struct File::State {
-  Handle id;
+  WriteLog log;  // of a file that is written
+  Handle id;     // after the log: it is closed first
   Place place;
   std::map<std::string, DatasetInfo> datasets;  // what open() found and checked, or was created since
   Place of(const std::string& dataset) const { return {place.kind, place.file, dataset}; }
@@ -54,8 +56,10 @@ File File::create(const std::string& path) {
   // The 1.8 format: metadata carries checksums, and every HDF5 of the last decade reads it.
   LACUNA_H5(state->place, H5Pset_libver_bounds, access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
   LACUNA_H5(state->place, H5Pset_alignment, access.get(), kAlignFrom, kAlignment);
-  state->id = Handle(
-      LACUNA_H5(state->place, H5Fcreate, path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access.get()), H5Fclose);
+  use_write_driver(access.get(), state->place, state->log);
+  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access.get());
+  state->log.check(state->place);
+  state->id = Handle(checked(id, state->place, "H5Fcreate"), H5Fclose);
   return File(std::move(state));
 }
 
@@ -78,6 +82,8 @@ Dataset File::create_dataset(const std::string& name, DType dtype, const std::ve
   dataset->place = state_->of(name);
   dataset->info = {dtype, shape, layout.chunk_rows, layout.compress};
   dataset->id = make_dataset(state_->id.get(), dataset->place, name, dataset->info);
+  dataset->log = &state_->log;
+  state_->log.check(dataset->place);
   state_->datasets[name] = dataset->info;
   return Dataset(std::move(dataset));
 }
@@ -94,6 +100,7 @@ Dataset File::open_dataset(const std::string& name) const {
     dataset->id =
         Handle(LACUNA_H5(dataset->place, H5Dopen2, state_->id.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
   } else {
+    dataset->log = &state_->log;
     dataset->id = open_checked_dataset(state_->id.get(), dataset->place, name, dataset->info);
   }
   return Dataset(std::move(dataset));
@@ -155,9 +162,9 @@ std::int64_t File::int_attribute(const std::string& name) const {
 
 void File::close() {
   const LibraryLock lock;
-  if (state_->place.kind == ErrorKind::Storage)
-    LACUNA_H5(state_->place, H5Fflush, state_->id.get(), H5F_SCOPE_LOCAL);
-  LACUNA_H5(state_->place, H5Fclose, state_->id.release());
+  LACUNA_H5(state_->place, H5Fclose, state_->id.get());
+  state_->id.release();
+  state_->log.check(state_->place);
 }
 
 }  // namespace lacuna::h5
