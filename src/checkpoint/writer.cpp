@@ -11,6 +11,7 @@
 #include "src/checkpoint/rectangle.h"
 #include "src/checkpoint/slab_file.h"
 #include "src/checkpoint/state_file.h"
+#include "src/checkpoint/step_folders.h"
 #include "src/checkpoint/together.h"
 
 namespace lacuna {
@@ -148,16 +149,18 @@ std::string write_and_commit(const std::string& run_folder, Communicator& world,
 std::string save_checkpoint(const std::string& run_folder, Communicator& world, const CheckpointMeta& meta,
                             const std::vector<TensorSlab>& slabs, const SaveOptions& options) {
   const std::string doing = fmt::format("saving step {} in {}", meta.step, run_folder);
-  const Plan plan = prepare(run_folder, world, doing, meta, slabs, options);
   std::string folder;
   try {
+    const Plan plan = prepare(run_folder, world, doing, meta, slabs, options);
     folder = write_and_commit(run_folder, world, doing, plan, meta, slabs);
   } catch (const Error&) {
     std::error_code ignored;  // what cannot be removed now is removed by the next save
-    if (world.rank() == 0) std::filesystem::remove_all(plan.folder, ignored);
+    if (world.rank() == 0)
+      std::filesystem::remove_all(run_folder + "/" + temporary_folder_name(meta.step, options.generation),
+                                  ignored);
     throw;
   }
-  if (world.rank() == 0) after_commit(run_folder, plan.identity.step, options);
+  if (world.rank() == 0) after_commit(run_folder, meta.step, options);
   world.barrier();
   return folder;
 }
