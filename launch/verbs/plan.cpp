@@ -18,7 +18,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/log.h"
-#include "src/format/model_source.h"
+#include "src/convert/checkpoint_source.h"
 
 namespace lacuna {
 namespace {
@@ -47,7 +47,7 @@ void declare(Options& options, Request& r) {
       .flag("latency", r.costs.latency, "time of a transfer between stages")
       .flag("duplex", r.costs.duplex, "a stash may leave while another comes back")
       .flag("arch", r.arch, "model whose bytes are planned: an INI file or a preset's name")
-      .flag("model,m", r.model, "the same from a model folder")
+      .flag("model,m", r.model, "the same from a model folder, checkpoint or run")
       .flag("vocab", r.vocab, "vocabulary, where --arch leaves it open")
       .flag("tp", r.tp, "tensor-parallel ranks")
       .flag("dp", r.dp, "data-parallel replicas")
@@ -93,7 +93,7 @@ void check_schedule(Options& options, const Request& r) {
 }
 
 ModelConfig model_config(const Request& r) {
-  if (!r.model.empty()) return ModelSource::open(r.model).config();
+  if (!r.model.empty()) return open_any_model(r.model).config();
   ModelConfig config = read_arch(r.arch);
   if (r.vocab > 0) config.vocab = r.vocab;
   LACUNA_CHECK(config.vocab > 0, ErrorKind::Usage, "--arch {}: leaves the vocabulary open, give --vocab",
