@@ -9,6 +9,7 @@
 #include "src/checkpoint/config_json.h"
 #include "src/checkpoint/step_folders.h"
 #include "src/convert/tokenizer_check.h"
+#include "src/data/token_file.h"
 #include "src/format/detect.h"
 #include "src/format/hf_folder.h"
 #include "src/format/safetensors.h"
@@ -72,6 +73,20 @@ Json inspect_checkpoint(const std::string& path, PathKind kind) {
   return out;
 }
 
+Json inspect_tokens(const std::string& path) {
+  const TokenFile file(path);
+  const TokenFileMeta& meta = file.meta();
+  Json out = {{"kind", name_of(PathKind::TokenFile)}, {"path", path}, {"tokens", file.tokens()}};
+  out["documents"] = file.documents();
+  out["dtype"] = std::string(name_of(file.dtype()));
+  out["vocab"] = meta.vocab_size;
+  out["eos_id"] = meta.eos_id;
+  out["source"] = meta.source;
+  out["fingerprint"] = file.fingerprint();
+  out["tokenizer"] = describe_tokenizer(meta.tokenizer_files, path);
+  return out;
+}
+
 Json inspect_safetensors(const std::string& path) {
   const SafetensorsFile file(path);
   Json out = {{"kind", name_of(PathKind::Safetensors)}, {"path", path}, {"metadata", Json(file.metadata())}};
@@ -113,6 +128,8 @@ Json inspect(const std::string& path) {
       out["tokenizer"] = describe_tokenizer(tokenizer_bytes(path), path);
       return out;
     }
+    case PathKind::TokenFile:
+      return inspect_tokens(path);
     case PathKind::Safetensors:
       return inspect_safetensors(path);
     default:

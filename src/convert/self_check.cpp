@@ -24,10 +24,11 @@ double roundoff(DType dtype) {
   }
 }
 
-// Relative error of one matrix product in the arithmetic that made a probe; bf16 products are summed in fp32.
+// Relative error of one matrix product in the arithmetic that made a probe. In bf16 its weights (the
+// checkpoint keeps them in fp32) and its result are rounded, while it is summed in fp32.
 double product_error(const std::string& compute, double length) {
   if (compute == "fp64") return 0x1p-53 * std::sqrt(length);
-  if (compute == "bf16") return std::hypot(0x1p-8, 0x1p-24 * std::sqrt(length));
+  if (compute == "bf16") return std::hypot(0x1p-8, 0x1p-8, 0x1p-24 * std::sqrt(length));
   LACUNA_CHECK(compute == "fp32", ErrorKind::BadInput,
                "the probe was computed in '{}' (fp64, fp32, bf16 are known)", compute);
   return 0x1p-24 * std::sqrt(length);

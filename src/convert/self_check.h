@@ -3,8 +3,9 @@
 // folder.
 //
 // The bound follows from the roundings alone. With unit roundoff u and inner products of length K, one matrix
-// product adds a relative error of about u·√K (summed in the same precision) or u (summed in a wider one). A
-// path through L blocks has 16 L + 4 such steps; as independent errors their squares add:
+// product adds a relative error of about u·√K (summed in the same precision) or √2·u (bf16: rounded weights
+// and result, summed in fp32). A path through L blocks has 16 L + 4 such steps; as independent errors their
+// squares add:
 //     rel = √(16 L + 4) · √(Σ u²)   over: engine (fp32), probe (fp64, fp32 or bf16), storage of the weights.
 // The final norm fixes the size of the hidden state, so a logit's error has the standard deviation
 // rel · ‖w_i‖ · rms(g), w_i its row of the head and g the final norm's weight. Allowed: 3 times that in the

@@ -1,5 +1,6 @@
 #include "src/convert/verify.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -8,6 +9,7 @@
 #include "src/checkpoint/checkpoint.h"
 #include "src/checkpoint/step_folders.h"
 #include "src/convert/tokenizer_check.h"
+#include "src/data/token_file.h"
 #include "src/format/detect.h"
 #include "src/format/folder_file.h"
 #include "src/format/model_source.h"
@@ -77,6 +79,20 @@ void verify_step(const std::string& folder, VerifyReport& report) {
   });
 }
 
+// Reading checks every id against the vocabulary.
+std::string tokens_readable(const std::string& path) {
+  const TokenFile file(path);
+  std::vector<std::int32_t> ids(1 << 20);
+  const auto block = static_cast<std::int64_t>(ids.size());
+  for (std::int64_t at = 0; at < file.tokens(); at += block)
+    file.read(at, std::min(block, file.tokens() - at), ids.data());
+  ModelConfig sizes;
+  sizes.vocab = file.meta().vocab_size;
+  check_tokenizer(file.meta().tokenizer_files, sizes, path);
+  return fmt::format("{} tokens in {} documents, all inside the vocabulary of {}", file.tokens(),
+                     file.documents(), file.meta().vocab_size);
+}
+
 }  // namespace
 
 VerifyReport verify(const std::string& path) {
@@ -90,13 +106,15 @@ VerifyReport verify(const std::string& path) {
   } else if (kind == PathKind::Run) {
     for (const std::int64_t step : committed_steps(path))
       verify_step(path + "/" + step_folder_name(step), report);
+  } else if (kind == PathKind::TokenFile) {
+    attempt(report, [&] { return tokens_readable(path); });
   } else if (kind == PathKind::Tokenizer) {
     attempt(report, [&] { return "tokenizer: " + describe_tokenizer_line(path); });
   } else if (kind == PathKind::Safetensors) {
     attempt(report,
             [&] { return fmt::format("{} tensors tile the file", SafetensorsFile(path).entries().size()); });
   } else {
-    fail(ErrorKind::BadInput, "{}: neither a model, a checkpoint, a run nor a tokenizer", path);
+    fail(ErrorKind::BadInput, "{}: neither a model, a checkpoint, a run, a token file nor a tokenizer", path);
   }
   return report;
 }

@@ -1,4 +1,4 @@
-// Reads all of a model, checkpoint, run or tokenizer and proves that it is whole.
+// Reads all of a model, checkpoint, run, token file or tokenizer and proves that it is whole.
 #pragma once
 
 #include <string>
@@ -14,7 +14,8 @@ struct VerifyReport {
 };
 
 // Checkpoint: every hash. Run: that of every committed step. Model folder: its checksums when it has any,
-// header, shapes, finite values, tokenizer, sparsity.json. Error(BadInput) only when `path` is none of these.
+// header, shapes, finite values, tokenizer, sparsity.json. Token file: every id. Error(BadInput) only when
+// `path` is none of these.
 VerifyReport verify(const std::string& path);
 
 }  // namespace lacuna

@@ -6,7 +6,9 @@
 #include "src/convert/export.h"
 #include "src/convert/inspect.h"
 #include "src/convert/verify.h"
+#include "src/data/token_file.h"
 #include "src/format/model_writer.h"
+#include "src/text/tokenizer.h"
 #include "tests/convert/toy_model.h"
 
 namespace lacuna {
@@ -117,6 +119,36 @@ TEST(Verify, ReadsEveryStepOfARun) {
   const VerifyReport report = verify(run);
   EXPECT_NE(only_problem(report).find("rank-000.h5"), std::string::npos) << only_problem(report);
   EXPECT_EQ(report.checks.size(), 1u);
+}
+
+TEST(Verify, TokenFilesAreReadWhole) {
+  const test::TempFolder folder;
+  TokenFileMeta meta;
+  meta.tokenizer_files = read_tokenizer_files(test::data_folder() + "/models/stories656k");
+  const std::unique_ptr<Tokenizer> tokenizer = tokenizer_from_files(meta.tokenizer_files, "stories656k");
+  meta.vocab_size = tokenizer->vocab_size();
+  meta.tokenizer_sha256 = tokenizer->sha256();
+  meta.eos_id = 2;
+  TokenFileWriter writer(folder / "tokens.h5", meta);
+  const std::vector<std::int32_t> ids = {5, 6, 2047, 2};
+  writer.add(ids.data(), 4);
+  writer.end_document();
+  writer.add(ids.data(), 2);
+  writer.finish();
+  const Json facts = inspect(folder / "tokens.h5");
+  EXPECT_EQ(facts["kind"], "token file");
+  EXPECT_EQ(facts["tokens"], 6);
+  EXPECT_EQ(facts["documents"], 2);
+  EXPECT_EQ(facts["tokenizer"]["vocab"], 2048);
+  EXPECT_TRUE(verify(folder / "tokens.h5").good());
+  std::string bytes = read_file(folder / "tokens.h5", 1 << 24);
+  const std::string pattern("\x05\x00\x06\x00\xff\x07", 6);
+  std::string changed = bytes;
+  const std::size_t at = changed.find(pattern);
+  if (at == std::string::npos) GTEST_SKIP() << "the tokens are compressed in this file";
+  changed[at + 1] = '\x7f';
+  test::put_file(folder / "tokens.h5", changed);
+  EXPECT_NE(only_problem(verify(folder / "tokens.h5")).find("vocabulary"), std::string::npos);
 }
 
 TEST(Verify, SparsityFileMustFitTheModel) {
