@@ -16,12 +16,6 @@ TEST(TokenNll, IsMinusLogSoftmaxInDouble) {
     EXPECT_NEAR(token_nll(logits, i), 90 + std::log(sum) - logits[static_cast<std::size_t>(i)], 1e-13);
 }
 
-// The rest of the held-out texts has a label of its own: slow.
-TEST(HeldOut, Stories) {
-  const std::string all = read_file(data_folder() + "/tinystories/tinystories_train_head.txt", 1 << 24);
-  expect_held_out("stories_tail", last_characters(all, 90'000));
-}
-
 class Windows : public testing::Test {
  protected:
   std::string folder_ = data_folder() + "/models/stories656k";

@@ -41,8 +41,8 @@ TEST(AttentionHead, AgreesWithDoubleAndAcrossInstructionSets) {
     std::vector<double> want(static_cast<std::size_t>(c.queries * c.head_dim));
     attention_head_ref(widened(in.query).data(), c.queries, c.head_dim, c.first_position,
                        widened(in.keys).data(), widened(in.values).data(), c.window, scale, want.data());
-    // Scores differ by (d/16 + 4)u of sum|q||k|·scale, which moves each weight by twice that relatively; then
-    // softmax (range of scores, exp, sum, quotient) and one product and sum per key. Sizes from the maxima.
+    // Scores differ by (d/16 + 4)u of sum|q||k|·scale, which moves each weight by twice that relatively;
+    // then softmax (range of scores, exp, sum, quotient) and one product and sum per key. Sizes: the maxima.
     double q = 0, k = 0, v = 0;
     for (float x : in.query) q = std::max(q, std::abs(double{x}));
     for (float x : in.keys) k = std::max(k, std::abs(double{x}));

@@ -20,5 +20,10 @@ TEST(HeldOut, Shakespeare) {
   expect_held_out("shakespeare_tail", last_characters(all, 100'000));
 }
 
+TEST(HeldOut, Stories) {
+  const std::string all = read_file(data_folder() + "/tinystories/tinystories_train_head.txt", 1 << 24);
+  expect_held_out("stories_tail", last_characters(all, 90'000));
+}
+
 }  // namespace
 }  // namespace lacuna
