@@ -110,12 +110,15 @@ bool has_tokenizer(const std::string& path) {
 
 std::unique_ptr<Tokenizer> tokenizer_from_files(const TokenizerFiles& files, const std::string& where) {
   const std::string name = main_name(files, where);
-  TokenizerParts parts = with_context("reading the tokenizer " + where, [&] {
-    TokenizerParts read = read_parts(files, name, where);
-    apply_companions(read, files, where);
-    return read;
-  });
-  return std::make_unique<Tokenizer>(std::move(parts), files);
+  try {
+    TokenizerParts parts = read_parts(files, name, where);
+    apply_companions(parts, files, where);
+    return std::make_unique<Tokenizer>(std::move(parts), files);
+  } catch (Error& error) {
+    if (std::string_view(error.what()).rfind(where, 0) != 0)
+      error.add_context("reading the tokenizer " + where);
+    throw;
+  }
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {

@@ -115,9 +115,11 @@ TokenizerParts read_tiktoken(std::string_view bytes, TiktokenKind kind, const st
     const std::size_t space = text.find(' ');
     std::size_t rank = 0;
     const char* last = text.data() + text.size();
-    const bool fits = space != std::string_view::npos &&
-                      std::from_chars(text.data() + space + 1, last, rank).ptr == last &&
-                      rank == texts.size();
+    bool fits = space != std::string_view::npos;
+    if (fits) {
+      const auto [end_of_rank, problem] = std::from_chars(text.data() + space + 1, last, rank);
+      fits = problem == std::errc() && end_of_rank == last && rank == texts.size();
+    }
     LACUNA_CHECK(fits && rank < max_vocabulary, ErrorKind::BadInput, "{}: line {} is not 'base64 {}'", where,
                  line, texts.size());
     texts.push_back(base64_decoded(text.substr(0, space), where, line));

@@ -148,7 +148,7 @@ class Parser {
       out->greed = RegexGreed::Possessive;
     }
     if (out->max == regex_unbounded && item->repeats_without_bound())
-      refuse("regex_unbounded repetition inside regex_unbounded repetition");
+      refuse("unbounded repetition inside unbounded repetition");
     if (out->max > 1 && item->may_be_empty()) refuse("repetition of what can match the empty string");
     out->children.push_back(std::move(item));
     return out;
@@ -167,7 +167,7 @@ class Parser {
     CharClass set;
     const bool negated = eat("^");
     bool first = true;
-    while (!eat("]") || first) {
+    while (first || !eat("]")) {
       if (done()) refuse("']' is missing");
       if (pattern_[at_] == '[' || eat("&&")) refuse("classes inside classes are not supported");
       first = false;

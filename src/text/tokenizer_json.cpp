@@ -9,7 +9,7 @@
 namespace lacuna {
 namespace {
 
-constexpr std::size_t max_added_content = 4096;
+constexpr std::size_t max_added_content = 4096, max_json_values = 9'000'000;
 
 const Json* member(const Json& object, const char* key) {
   if (!object.is_object()) return nullptr;
@@ -78,14 +78,17 @@ class Reader {
     if (vocabulary->size() > max_vocabulary)
       refuse("{} tokens, at most {} are read", vocabulary->size(), max_vocabulary);
     ids_.reserve(vocabulary->size());
-    const auto limit = static_cast<std::int64_t>(max_vocabulary);
+    const Json* added = member(root_, "added_tokens");  // their ids may lie between the vocabulary's
+    const auto limit =
+        static_cast<std::int64_t>(vocabulary->size() + (added && added->is_array() ? added->size() : 0));
     for (const auto& [token, value] : vocabulary->get_ref<const Json::object_t&>()) {
       if (!value.is_number_integer()) refuse("the id of token '{}' is not a whole number", printable(token));
       const auto id =
           value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(limit)
               ? limit
               : value.get<std::int64_t>();
-      if (id < 0 || id >= limit) refuse("the token '{}' has the id {}", printable(token), value.dump());
+      if (id < 0 || id >= limit)
+        refuse("the token '{}' has the id {}, there are {} tokens", printable(token), value.dump(), limit);
       if (token.empty()) refuse("an empty token with the id {}", id);
       place(static_cast<std::size_t>(id), token);
       ids_.emplace(token, static_cast<std::int32_t>(id));
@@ -196,7 +199,7 @@ class Reader {
     const Json* value = member(item, "pattern");
     if (value && value->is_object() && value->size() == 1) {
       if (const Json* regex = member(*value, "Regex"); regex && regex->is_string())
-        return with_context("reading " + where_, [&] { return SplitRegex(regex->get<std::string>()); });
+        return SplitRegex(regex->get<std::string>());
       if (const Json* text = member(*value, "String");
           text && text->is_string() && !text->get<std::string>().empty())
         return text->get<std::string>();
@@ -368,7 +371,11 @@ class Reader {
 }  // namespace
 
 TokenizerParts read_tokenizer_json(std::string_view bytes, const std::string& where) {
-  const Json root = parse_json(bytes, where, {.max_values = 9'000'000});
+  // A flood of values is cheaper to count than to parse.
+  const auto commas = static_cast<std::size_t>(std::count(bytes.begin(), bytes.end(), ','));
+  LACUNA_CHECK(commas <= max_json_values, ErrorKind::BadInput, "{}: more than {} values", where,
+               max_json_values);
+  const Json root = parse_json(bytes, where, {.max_values = max_json_values});
   return Reader(root, where).read();
 }
 

@@ -9,7 +9,7 @@
 
 namespace lacuna {
 
-inline constexpr std::size_t max_vocabulary = 4'000'000, max_merges = 4'000'000;
+inline constexpr std::size_t max_vocabulary = 2'000'000, max_merges = 2'000'000;
 
 // Hugging Face's tokenizer.json with a BPE model.
 TokenizerParts read_tokenizer_json(std::string_view bytes, const std::string& where);

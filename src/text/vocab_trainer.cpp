@@ -224,8 +224,8 @@ std::string tokenizer_json(const Merger& merger, const std::string& split) {
 
 VocabTrainer::VocabTrainer(const VocabOptions& options)
     : options_(options), split_(pattern_of(options.split)) {
-  LACUNA_CHECK(options.size >= smallest && options.size <= 4'000'000, ErrorKind::Usage,
-               "--train-vocab {}: wanted {} (two special tokens and 256 bytes) to 4000000", options.size,
+  LACUNA_CHECK(options.size >= smallest && options.size <= 2'000'000, ErrorKind::Usage,
+               "--train-vocab {}: wanted {} (two special tokens and 256 bytes) to 2000000", options.size,
                smallest);
   for (const std::string_view content : {begin_of_text, end_of_text})
     separators_.add(std::string(content), {.content = std::string(content), .special = true});
