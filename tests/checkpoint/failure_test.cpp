@@ -18,6 +18,10 @@
 namespace lacuna::test {
 namespace {
 
+Sample small_sample(std::uint64_t seed) {
+  return make_sample(seed, DType::F32, 2);
+}
+
 // Sets LACUNA_FAULT while it lives.
 class Fault {
  public:
@@ -44,7 +48,7 @@ std::vector<std::string> errors_of_save(const std::string& run, const Sample& sa
 TEST(Failure, AtEachPointOnEachRankTheOldStepStands) {
   const TempFolder folder;
   const std::string run = folder / "run";
-  const Sample first = make_sample(1), second = make_sample(2);
+  const Sample first = small_sample(1), second = small_sample(2);
   save(run, first, 1, kFour);
   std::vector<std::pair<std::string, int>> points;
   for (const char* point : {"before_write", "mid_write", "before_close", "before_sync", "after_write"})
@@ -67,7 +71,7 @@ TEST(Failure, AtEachPointOnEachRankTheOldStepStands) {
 TEST(Failure, AfterTheCommitItIsAWarning) {
   const TempFolder folder;
   const std::string run = folder / "run";
-  const Sample first = make_sample(1), second = make_sample(2);
+  const Sample first = small_sample(1), second = small_sample(2);
   save(run, first, 1, kFour);
   for (const char* point : {"after_rename", "after_latest"}) {
     const Fault fault(fmt::format("{}:0:fail:2", point));
@@ -78,7 +82,7 @@ TEST(Failure, AfterTheCommitItIsAWarning) {
 
 TEST(Failure, SavingAStepAgainReplacesItInOneMove) {
   const TempFolder run;
-  const Sample first = make_sample(1), second = make_sample(2);
+  const Sample first = small_sample(1), second = small_sample(2);
   save(run.path(), first, 7, {1, 2, 1});
   save(run.path(), second, 7, {1, 1, 2});
   EXPECT_EQ(entries(run.path()), (std::vector<std::string>{"latest", "step-000000007"}));
@@ -125,7 +129,7 @@ int save_under_limit(const std::string& run, const Sample& sample, rlim_t limit)
 TEST(Failure, AFullDiskLeavesTheOldStepIntact) {
   const TempFolder folder;
   const std::string run = folder / "run";
-  const Sample first = make_sample(1), second = make_sample(2);
+  const Sample first = small_sample(1), second = small_sample(2);
   const std::string step = save(run, first, 1, {1, 2, 1});
   rlim_t largest = 0;
   for (const std::string& name : entries(step))
@@ -146,7 +150,7 @@ TEST(Failure, AFullDiskLeavesTheOldStepIntact) {
 TEST(Failure, SlabsThatDoNotTileAreNotCommitted) {
   const TempFolder folder;
   const std::string run = folder / "run";
-  const Sample sample = make_sample(1);
+  const Sample sample = small_sample(1);
   const auto try_save = [&](int spoil) {
     run_local(2, [&](Communicator& world, int rank) {
       OwnedSlabs mine = slabs_of_rank(sample, {1, 2, 1}, rank);
@@ -191,7 +195,7 @@ TEST(Failure, AFolderThatCannotBeMade) {
 
 TEST(Failure, AnOlderGenerationCannotCommit) {
   const TempFolder run;
-  const Sample sample = make_sample(1);
+  const Sample sample = small_sample(1);
   SaveOptions old_options, new_options;
   old_options.generation = RunLock(run.path()).generation();
   const RunLock lock(run.path());

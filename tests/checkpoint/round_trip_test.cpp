@@ -15,8 +15,8 @@ namespace lacuna::test {
 namespace {
 
 std::vector<Topology> layouts() {
-  return {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 2, 1}, {1, 4, 1}, {1, 8, 1}, {1, 1, 2}, {1, 1, 5}, {2, 2, 1},
-          {2, 2, 2}, {1, 2, 2}, {1, 4, 2}, {1, 2, 4}, {3, 1, 1}, {3, 2, 1}, {2, 1, 3}, {1, 1, 8}, {2, 4, 1}};
+  return {{1, 1, 1}, {2, 1, 1}, {1, 2, 1}, {1, 4, 1}, {1, 8, 1}, {1, 1, 2}, {1, 1, 5}, {2, 2, 1}, {2, 2, 2},
+          {1, 2, 2}, {1, 4, 2}, {1, 2, 4}, {3, 1, 1}, {3, 2, 1}, {2, 1, 3}, {1, 1, 8}, {2, 4, 1}};
 }
 
 TEST(RoundTrip, EverythingComesBack) {
@@ -73,12 +73,12 @@ TEST(RoundTrip, WithoutStateFilesOrTensors) {
   reader.verify();
 }
 
-// Every third slab of every rank of `layout`, from `first` on, against what it should be.
+// Every fourth slab of every rank of `layout`, from `first` on, against what it should be.
 void expect_reads(const CheckpointReader& reader, const Sample& sample, const Topology& layout,
                   std::size_t first) {
   for (int rank = 0; rank < layout.world(); ++rank) {
     const OwnedSlabs mine = slabs_of_rank(sample, layout, rank);
-    for (std::size_t i = first; i < mine.slabs.size(); i += 3) {
+    for (std::size_t i = first; i < mine.slabs.size(); i += 4) {
       std::vector<std::byte> got(mine.storage[i].size(), std::byte{0xa5});
       reader.read(mine.slabs[i].name, mine.slabs[i].slab, mine.slabs[i].dtype, got.data());
       ASSERT_EQ(got, mine.storage[i]) << mine.slabs[i].name;
@@ -87,14 +87,14 @@ void expect_reads(const CheckpointReader& reader, const Sample& sample, const To
 }
 
 TEST(RoundTrip, EveryLayoutHasOneContentHashAndReadsUnderEveryOther) {
-  const Sample sample = make_sample(2);
+  const Sample sample = make_sample(2, DType::F32, 3);
   const ContentHash want = content_of(sample);
   std::size_t pairs = 0;
   for (const Topology& written : layouts()) {
     const TempFolder run;
     const CheckpointReader reader(save(run.path(), sample, 1, written));
     EXPECT_EQ(reader.content_hash(), want) << written.pp << written.tp << written.dp;
-    for (const Topology& read : layouts()) expect_reads(reader, sample, read, ++pairs % 3);
+    for (const Topology& read : layouts()) expect_reads(reader, sample, read, ++pairs % 4);
   }
   EXPECT_GE(pairs, 200u);
 }

@@ -32,12 +32,12 @@ GlobalTensor draw(std::uint64_t seed, const std::string& name, DType dtype, std:
 
 }  // namespace
 
-Sample make_sample(std::uint64_t seed, DType dtype) {
+Sample make_sample(std::uint64_t seed, DType dtype, std::int64_t layers) {
   Sample sample;
   ModelConfig& c = sample.config;
   c.hidden = 24;
   c.ffn = 40;
-  c.layers = 4;
+  c.layers = layers;
   c.heads = 8;
   c.kv_heads = 2;
   c.head_dim = 3;
@@ -45,7 +45,7 @@ Sample make_sample(std::uint64_t seed, DType dtype) {
   c.rope_theta = 1234.5;
   c.eos_ids = {2, 5};
   c.activation = Activation::Drelu;
-  c.qkv_bias = true;
+  c.qkv_bias = layers == 4;
   for (const Parameter& p : parameters(c)) {
     sample.tensors[p.name] = draw(seed, p.name, dtype, p.shape);
     for (const char* moment : {"optim.exp_avg.", "optim.exp_avg_sq."})

@@ -25,7 +25,7 @@ struct Sample {
 };
 
 // Awkward sizes, two KV heads; weights of `dtype`, optimizer moments F32, values drawn from `seed`.
-Sample make_sample(std::uint64_t seed, DType dtype = DType::F32);
+Sample make_sample(std::uint64_t seed, DType dtype = DType::F32, std::int64_t layers = 4);
 ContentHash content_of(const Sample& sample);
 
 // Slabs with the bytes they point to.
