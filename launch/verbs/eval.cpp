@@ -1,5 +1,6 @@
 // lacuna eval: perplexity and sparsity of a model on a text, or the logits after given ids.
 #include <algorithm>
+#include <optional>
 
 #include "launch/output.h"
 #include "launch/verb.h"
@@ -8,6 +9,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/log.h"
+#include "src/eval/divergence.h"
 #include "src/eval/perplexity.h"
 
 namespace lacuna {
@@ -17,7 +19,7 @@ namespace {
 struct Request {
   ModelFlags model;
   PerplexityOptions windows;
-  std::string text, ids;
+  std::string text, ids, parent;
   bool json = false;
 };
 
@@ -54,10 +56,19 @@ int eval_ids(const Request& request) {
   return 0;
 }
 
+std::optional<Divergence> compare(const Request& request, Engine& model, std::span<const std::int32_t> ids) {
+  if (request.parent.empty()) return {};
+  EngineOptions options;
+  options.threads = request.model.engine.threads;
+  const std::unique_ptr<Engine> parent = Engine::load(request.parent, options);
+  return divergence(*parent, model, ids, request.windows);
+}
+
 int eval_text(const Request& request) {
   const OpenedModel model = open_model(request.model);
   const std::vector<std::int32_t> ids = encode_file(tokenizer_of(model, request.model), request.text);
   const Perplexity result = perplexity(*model.engine, ids, request.windows);
+  const std::optional<Divergence> moved = compare(request, *model.engine, ids);
   if (!request.json) {
     print_text(
         fmt::format("nll {:.6f} nats, perplexity {:.4f}; {} predictions in {} windows of {} from {} tokens; "
@@ -74,6 +85,10 @@ int eval_text(const Request& request) {
   out["tokens"] = result.tokens;
   out["ffn_sparsity"] = result.ffn_sparsity;
   out["ffn_sparsity_per_layer"] = result.ffn_sparsity_per_layer;
+  if (moved) {
+    out["kl"] = moved->kl;
+    out["same_top1"] = moved->same_top1;
+  }
   print_json(out, "lacuna.eval/1");
   return 0;
 }
@@ -86,6 +101,7 @@ int run_eval(const std::vector<std::string>& arguments) {
   options.flag("text", request.text, "text file; encoded once, without special tokens")
       .flag("seq-len", request.windows.seq_len, "tokens of a window; each window is scored alone")
       .flag("max-windows", request.windows.max_windows, "score at most so many windows; 0 = all")
+      .flag("parent", request.parent, "model to compare with: KL divergence and same likeliest token")
       .flag("ids", request.ids, "JSON file of token ids: print the logits after the last one instead")
       .flag("json", request.json, "print one JSON object");
   if (!options.parse(arguments)) return 0;

@@ -31,19 +31,25 @@ double token_nll(std::span<const float> logits, std::int32_t target) {
   return top + std::log(sum) - logits[static_cast<std::size_t>(target)];
 }
 
-Perplexity perplexity(Engine& engine, std::span<const std::int32_t> ids, const PerplexityOptions& options) {
+WindowCut cut_windows(const Engine& engine, std::int64_t tokens, const PerplexityOptions& options) {
   const std::int64_t length = options.seq_len;
   LACUNA_CHECK(length >= 2, ErrorKind::Usage, "--seq-len is {}, wanted at least 2", length);
   LACUNA_CHECK(length <= engine.context(), ErrorKind::Usage,
                "--seq-len {} is beyond the model's context of {} tokens", length, engine.context());
   LACUNA_CHECK(options.max_windows >= 0, ErrorKind::Usage, "--max-windows is {}, wanted >= 0",
                options.max_windows);
+  std::int64_t windows = tokens / length;
+  if (options.max_windows > 0) windows = std::min(windows, options.max_windows);
+  LACUNA_CHECK(windows > 0, ErrorKind::BadInput, "the text has {} tokens, fewer than one window of {}",
+               tokens, length);
+  return {length, windows};
+}
+
+Perplexity perplexity(Engine& engine, std::span<const std::int32_t> ids, const PerplexityOptions& options) {
   Perplexity out;
   out.tokens = static_cast<std::int64_t>(ids.size());
-  out.windows = out.tokens / length;
-  if (options.max_windows > 0) out.windows = std::min(out.windows, options.max_windows);
-  LACUNA_CHECK(out.windows > 0, ErrorKind::BadInput, "the text has {} tokens, fewer than one window of {}",
-               out.tokens, length);
+  const auto [length, windows] = cut_windows(engine, out.tokens, options);
+  out.windows = windows;
   engine.clear_statistics();
   double sum = 0;
   for (std::int64_t window = 0; window < out.windows; ++window)

@@ -27,11 +27,16 @@ struct PerplexityOptions {
   std::int64_t max_windows = 0;  // 0: all
 };
 
+struct WindowCut {
+  std::int64_t length = 0, windows = 0;
+};
+// How many windows `tokens` tokens give. Error(Usage) for W; Error(BadInput) when there is not one.
+WindowCut cut_windows(const Engine& engine, std::int64_t tokens, const PerplexityOptions& options);
+
 // -log softmax(logits)[target] in fp64.
 double token_nll(std::span<const float> logits, std::int32_t target);
 
-// Scores windows of `ids`. Resets the engine and its statistics. Error(Usage) for W; Error(BadInput) when the
-// text is shorter than one window.
+// Scores windows of `ids`. Resets the engine and its statistics. Errors of cut_windows.
 Perplexity perplexity(Engine& engine, std::span<const std::int32_t> ids, const PerplexityOptions& options);
 
 // The ids of a text file as eval counts them: all of it as one string, no special tokens.
