@@ -1,13 +1,13 @@
 #include "src/model/llama_stage.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <cstring>
 #include <optional>
 #include <utility>
 
 #include "src/base/error.h"
-#include "src/base/math.h"
 #include "src/model/block.h"
 #include "src/model/embedding.h"
 #include "src/model/head_loss.h"
@@ -131,7 +131,10 @@ struct LlamaStage::State {
       sum.elements += counts.elements;
       sum.l1 += counts.l1;
     }
-    if (observer) observer(layer, block.gate, block.up, block.product);
+    if (!observer) return;
+    const c10::InferenceMode off(false);  // what the observer keeps shall be ordinary tensors
+    const c10::NoGradGuard no_autograd;
+    observer(layer, block.gate, block.up, block.product);
   }
 
   void forward_block(Part& part, std::size_t index, StashPieces stash, const at::Tensor& output) {

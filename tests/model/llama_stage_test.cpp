@@ -97,6 +97,26 @@ TEST(LlamaStage, RefusesWrongTokens) {
             "a step of 2 micro-batches wants 28 tokens and targets, got 28 and 27");
 }
 
+TEST(LlamaStage, ObserverMayKeepItsTensors) {
+  at::set_num_threads(1);
+  const Problem p;
+  LlamaStage stage(p.options());
+  stage.parameters().initialise(3);
+  at::Tensor sum;
+  stage.observe_ffn([&](int, const at::Tensor&, const at::Tensor&, const at::Tensor& product) {
+    const at::Tensor one = product.abs().sum(0);
+    if (sum.defined())
+      sum.add_(one);
+    else
+      sum = one;
+  });
+  run_llama(stage, p);
+  sum.mul_(2);  // an inference tensor would refuse
+  EXPECT_GT(sum.min().item<double>(), 0);
+  stage.observe_ffn(nullptr);
+  run_llama(stage, p);
+}
+
 TEST(LlamaStage, RunsTheReduceHook) {
   const Problem p;
   LlamaStage stage(p.options());
