@@ -25,7 +25,7 @@ struct Row {
 Row measure(const Request& request, const std::string& path) {
   EngineOptions options = request.model.engine;
   options.path = path;
-  const std::unique_ptr<Engine> engine = Engine::load(request.model.model, options);
+  const std::unique_ptr<Engine> engine = load_engine(request.model.model, options);
   std::vector<std::int32_t> prompt;
   for (std::int64_t i = 0; i < request.prompt; ++i)
     prompt.push_back(static_cast<std::int32_t>(
@@ -62,7 +62,7 @@ std::string table_of(const std::vector<Row>& rows, double stream) {
 int run_bench(const std::vector<std::string>& arguments) {
   Request request;
   Options options("bench", "decoding speed, dense and sparse", "lacuna bench -m MODEL");
-  options.flag("model,m", request.model.model, "HF folder, exported folder or llama2.c file")
+  options.flag("model,m", request.model.model, "HF folder, exported folder, llama2.c file, checkpoint or run")
       .flag("threads", request.model.engine.threads, "CPU threads; 0 = as many as this process may run on")
       .flag("prompt-tokens", request.prompt, "random tokens that are run first")
       .flag("max-tokens,n", request.tokens, "tokens to decode; the median counts")
@@ -78,7 +78,7 @@ int run_bench(const std::vector<std::string>& arguments) {
   const double stream =
       read_stream(request.model.engine.threads, static_cast<std::size_t>(request.stream_mib) << 20, 5);
   std::vector<Row> rows = {measure(request, "dense")};
-  if (ModelSource::open(request.model.model).config().activation != Activation::Silu)
+  if (load_engine(request.model.model, {1})->config().activation != Activation::Silu)
     rows.push_back(measure(request, "sparse"));
   if (!request.json) {
     print_text(table_of(rows, stream));

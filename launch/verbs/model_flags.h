@@ -21,6 +21,9 @@ struct OpenedModel {
   std::unique_ptr<Tokenizer> tokenizer;  // null when the model has none and none was named
 };
 
+// The engine of any model that -m or --parent takes: folder, llama2.c file, checkpoint, run.
+std::unique_ptr<Engine> load_engine(const std::string& path, const EngineOptions& options);
+
 // Says on stderr what kind of model it is.
 OpenedModel open_model(const ModelFlags& flags);
 
