@@ -1,7 +1,6 @@
 # lacuna_module(NAME dir DEPS ... [TORCH] [MPI]): one folder, one static library, every .cpp in it.
-# lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|gpu|slow] [RANKS n] [TORCH]): one folder of tests, one executable;
-# with RANKS it is started as n ranks by tests/with_ranks, the way `train --ranks n` starts them. Tests that run a
-# program find the build folder in $LACUNA_BIN.
+# lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|gpu|slow] [TORCH]): one folder of tests, one executable. Tests that run
+# a program find the build folder in $LACUNA_BIN.
 
 # gcc 12 reports string concatenation (-Wrestrict, gcc bug 105651) and fmt 9 (-Wstringop-overflow) falsely.
 set(LACUNA_WARNINGS -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Wno-restrict
@@ -38,7 +37,7 @@ function(lacuna_module name dir)
 endfunction()
 
 function(lacuna_test name dir)
-  cmake_parse_arguments(arg "TORCH" "LABEL;RANKS" "DEPS" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "LABEL" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
   if(NOT sources)
     return()
@@ -61,11 +60,7 @@ function(lacuna_test name dir)
   if(arg_TORCH)
     lacuna_use_torch(${target})
   endif()
-  if(arg_RANKS)
-    add_test(NAME ${arg_LABEL}.${name} COMMAND with_ranks ${arg_RANKS} $<TARGET_FILE:${target}>)
-  else()
-    add_test(NAME ${arg_LABEL}.${name} COMMAND ${target})
-  endif()
+  add_test(NAME ${arg_LABEL}.${name} COMMAND ${target})
   set_tests_properties(${arg_LABEL}.${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 900
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR}")
 endfunction()
@@ -97,7 +92,7 @@ function(lacuna_mpi_test name dir)
   endif()
   foreach(ranks ${arg_RANKS})
     set(entry mpi.${name}.${ranks})
-    add_test(NAME ${entry} COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} $<TARGET_FILE:${target}>)
+    add_test(NAME ${entry} COMMAND with_ranks ${ranks} $<TARGET_FILE:${target}>)
     set_tests_properties(${entry} PROPERTIES LABELS mpi TIMEOUT 600 PROCESSORS 2
       WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
       ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR};${LACUNA_MPI_ENVIRONMENT}")
