@@ -73,7 +73,7 @@ Bpe::Bpe(BpeSpec spec) : spec_(std::move(spec)) {
   } else if (spec_.byte_fallback) {
     find_fallback_bytes();
   }
-  find_neighbours();
+  if (!spec_.byte_level) find_neighbours();  // byte-level text comes in words
 }
 
 std::int32_t Bpe::id_of(const std::string& token) const {
@@ -145,8 +145,8 @@ void Bpe::encode_bytes(std::string_view piece, BpeCache& cache, std::vector<std:
   if (word != words_.end()) {
     out.push_back(word->second);
   } else {
-    std::vector<std::int32_t> symbols;
-    symbols.reserve(piece.size());
+    std::vector<std::int32_t>& symbols = cache.start_;
+    symbols.clear();
     bool unknown = false;
     for (const char c : piece) {
       const std::int32_t id = byte_ids_[static_cast<std::uint8_t>(c)];
@@ -157,7 +157,7 @@ void Bpe::encode_bytes(std::string_view piece, BpeCache& cache, std::vector<std:
       }
       unknown = id < 0;
     }
-    merge(symbols, out);
+    merge(cache, out);
   }
   cache.put(hash, piece, out.data() + before, out.size() - before);
 }
@@ -170,12 +170,13 @@ void Bpe::encode_characters(std::string_view piece, BpeCache& cache, std::vector
       return;
     }
   }
-  std::vector<std::int32_t> symbols;
+  std::vector<std::int32_t>& symbols = cache.start_;
+  symbols.clear();
   std::size_t begin = 0;  // of the text of `symbols`
   bool after_unknown = false;
   const auto add = [&](std::int32_t id, std::size_t at) {
     if (!symbols.empty() && !neighbours_.find(pair_key(symbols.back(), id))) {
-      flush(piece.substr(begin, at - begin), symbols, cache, out);
+      flush(piece.substr(begin, at - begin), cache, out);
       begin = at;
     }
     symbols.push_back(id);
@@ -193,37 +194,34 @@ void Bpe::encode_characters(std::string_view piece, BpeCache& cache, std::vector
     }
     after_unknown = !id && !has_fallback_;
   }
-  flush(piece.substr(begin), symbols, cache, out);
+  flush(piece.substr(begin), cache, out);
 }
 
-void Bpe::flush(std::string_view text, std::vector<std::int32_t>& symbols, BpeCache& cache,
-                std::vector<std::int32_t>& out) const {
-  if (symbols.size() == 1) {
-    out.push_back(symbols[0]);
-  } else if (!symbols.empty()) {
+void Bpe::flush(std::string_view text, BpeCache& cache, std::vector<std::int32_t>& out) const {
+  if (cache.start_.size() == 1) {
+    out.push_back(cache.start_[0]);
+  } else if (!cache.start_.empty()) {
     const std::uint64_t hash = hash64(text.data(), text.size());
     if (!cache.get(hash, text, out)) {
       const std::size_t before = out.size();
-      merge(symbols, out);
+      merge(cache, out);
       cache.put(hash, text, out.data() + before, out.size() - before);
     }
   }
-  symbols.clear();
+  cache.start_.clear();
 }
 
-void Bpe::merge(const std::vector<std::int32_t>& ids, std::vector<std::int32_t>& out) const {
-  struct Candidate {
-    std::uint64_t order;  // rank << 32 | place
-    std::int32_t result;
-    bool operator<(const Candidate& other) const { return order > other.order; }  // a heap's top is the least
-  };
-  const auto count = static_cast<std::int32_t>(ids.size());
-  std::vector<Symbol> symbols;
-  symbols.reserve(ids.size());
+void Bpe::merge(BpeCache& cache, std::vector<std::int32_t>& out) const {
+  auto& symbols = cache.symbols_;
+  auto& heap = cache.heap_;
+  const auto count = static_cast<std::int32_t>(cache.start_.size());
+  symbols.clear();
+  heap.clear();
   for (std::int32_t i = 0; i < count; ++i)
-    symbols.push_back({ids[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1, true});
-  std::vector<Candidate> heap;
-  const auto symbol = [&](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
+    symbols.push_back({cache.start_[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1, true});
+  const auto symbol = [&](std::int32_t i) -> auto& {
+    return symbols[static_cast<std::size_t>(i)];
+  };
   const auto candidate = [&](std::int32_t place) -> bool {
     const Merge* found = merges_.find(pair_key(symbol(place).id, symbol(symbol(place).next).id));
     if (found)
@@ -235,12 +233,12 @@ void Bpe::merge(const std::vector<std::int32_t>& ids, std::vector<std::int32_t>&
   std::make_heap(heap.begin(), heap.end());
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
-    const Candidate top = heap.back();
+    const auto top = heap.back();
     heap.pop_back();
     const auto place = static_cast<std::int32_t>(top.order & 0xffffffffu);
-    Symbol& left = symbol(place);
+    auto& left = symbol(place);
     if (!left.alive || left.next < 0) continue;
-    Symbol& right = symbol(left.next);
+    auto& right = symbol(left.next);
     const Merge* still = merges_.find(pair_key(left.id, right.id));
     if (!still || still->result != top.result) continue;  // the pair has changed since
     left.id = top.result;

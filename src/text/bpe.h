@@ -29,7 +29,8 @@ struct BpeSpec {
   bool byte_level = false;          // symbols are bytes in the byte alphabet (byte_level.h)
 };
 
-// Words seen before and their ids; one per call of encode, so that encoding is const and shares nothing.
+// Words seen before and their ids, and room to merge in; one per call of encode, so that encoding is const
+// and shares nothing.
 class BpeCache {
  public:
   // Appends the ids of `word` and returns true if it is known.
@@ -37,6 +38,16 @@ class BpeCache {
   void put(std::uint64_t hash, std::string_view word, const std::int32_t* ids, std::size_t count);
 
  private:
+  friend class Bpe;
+  struct Symbol {
+    std::int32_t id, previous, next;
+    bool alive;
+  };
+  struct Candidate {
+    std::uint64_t order;  // rank << 32 | place
+    std::int32_t result;
+    bool operator<(const Candidate& other) const { return order > other.order; }  // a heap's top is the least
+  };
   struct Entry {
     std::uint64_t text = 0, ids = 0;  // where in the pools
     std::uint32_t bytes = 0, count = 0;
@@ -44,6 +55,9 @@ class BpeCache {
   FlatMap<Entry> entries_;
   std::string text_;
   std::vector<std::int32_t> ids_;
+  std::vector<std::int32_t> start_;  // scratch: the symbols of a word before merging
+  std::vector<Symbol> symbols_;
+  std::vector<Candidate> heap_;
 };
 
 class Bpe {
@@ -62,10 +76,6 @@ class Bpe {
     std::uint32_t rank = 0;
     std::int32_t result = -1;
   };
-  struct Symbol {
-    std::int32_t id, previous, next;
-    bool alive;
-  };
   static std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
            static_cast<std::uint32_t>(right);
@@ -75,9 +85,9 @@ class Bpe {
   std::vector<std::int32_t> edge_symbols(std::int32_t token, bool first) const;
   void encode_bytes(std::string_view piece, BpeCache& cache, std::vector<std::int32_t>& out) const;
   void encode_characters(std::string_view piece, BpeCache& cache, std::vector<std::int32_t>& out) const;
-  void flush(std::string_view text, std::vector<std::int32_t>& symbols, BpeCache& cache,
-             std::vector<std::int32_t>& out) const;
-  void merge(const std::vector<std::int32_t>& symbols, std::vector<std::int32_t>& out) const;
+  // Merges cache.start_, the symbols of `text`, and empties it.
+  void flush(std::string_view text, BpeCache& cache, std::vector<std::int32_t>& out) const;
+  void merge(BpeCache& cache, std::vector<std::int32_t>& out) const;
 
   BpeSpec spec_;
   std::unordered_map<std::string, std::int32_t> ids_;

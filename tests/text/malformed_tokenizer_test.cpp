@@ -1,5 +1,5 @@
-// Tokenizer files with one thing wrong: each is refused in one line that names it, and soon. The ids T77 to
-// T92 are those of the list of inputs that a loader must refuse (docs/reliability.md).
+// Tokenizer files with one thing wrong: each is refused in one line that names it, and soon. T77 to T92 number
+// the kinds of mistake.
 #include <gtest/gtest.h>
 
 #include <cstring>
