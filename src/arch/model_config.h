@@ -11,6 +11,12 @@ namespace lacuna {
 enum class Activation : std::uint8_t { Silu, Relu, Drelu };
 std::string name_of(Activation activation);
 Activation parse_activation(const std::string& name);  // Error(BadInput) on anything else
+inline std::string to_text(Activation activation) {
+  return name_of(activation);
+}
+inline void from_text(const std::string& text, Activation& value) {
+  value = parse_activation(text);
+}
 
 struct RopeScaling {
   std::string kind = "none";  // none | linear | llama3
@@ -28,8 +34,8 @@ struct ModelConfig {
   RopeScaling rope_scaling;
   Activation activation = Activation::Silu;
   bool tied_embeddings = false, qkv_bias = false, qk_norm = false;
-  std::int64_t bos_id = -1;            // -1: none
-  std::vector<std::int64_t> eos_ids;   // may be empty
+  std::int64_t bos_id = -1;           // -1: none
+  std::vector<std::int64_t> eos_ids;  // may be empty
   bool operator==(const ModelConfig&) const = default;
 
   std::int64_t query_width() const { return heads * head_dim; }
