@@ -18,8 +18,8 @@ struct RankSizes {
 
 struct RankBytes {
   std::size_t weights = 0, gradients = 0, optimizer = 0;
-  std::size_t own_stashes = 0;  // own_slots, each as large as the rank's largest piece
-  std::size_t guest_area = 0;   // guest_slots, each as large as the evictor's largest piece
+  std::size_t own_stashes = 0;  // each own slot as large as the largest piece that the table puts there
+  std::size_t guest_area = 0;   // the same for the partner's pieces in the guest slots
   std::size_t boundaries = 0;   // receive and send buffers of both kinds
   std::size_t one_stash = 0;    // of one micro-batch; part of own_stashes
   std::size_t total() const {

@@ -58,6 +58,10 @@ inline const char* type_name(const std::uint64_t&) { return "whole number"; }
 inline const char* type_name(const double&) { return "number"; }
 inline const char* type_name(const std::string&) { return "text"; }
 template <class T>
+const char* type_name(const T&) {  // an enumeration with to_text and from_text of its own
+  return "name";
+}
+template <class T>
 const char* type_name(const std::vector<T>&) { return "list"; }
 }  // namespace detail
 

@@ -1,0 +1,259 @@
+#include "src/train/model_runner.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "parallel/plan/make_schedule.h"
+#include "src/base/error.h"
+#include "src/base/math.h"
+
+namespace lacuna {
+
+namespace {
+
+LlamaStageOptions stage_options(const ParallelContext& context, const TrainOptions& options,
+                                const ModelConfig& config) {
+  LlamaStageOptions stage;
+  stage.config = config;
+  stage.shape = {options.micro_batch, options.seq_len, options.tp, parse_dtype(options.dtype)};
+  stage.stash = options.recompute ? StashKind::Recompute : StashKind::Full;
+  stage.cuts = cut_layers(static_cast<int>(config.layers), options.pp,
+                          std::vector<int>(options.cuts.begin(), options.cuts.end()));
+  stage.my_stages = {context.place.pp};
+  stage.pieces = options.pieces;
+  stage.tp = context.tp.get();
+  return stage;
+}
+
+std::int64_t scored(const std::vector<std::int32_t>& targets) {
+  return std::count_if(targets.begin(), targets.end(), [](std::int32_t t) { return t >= 0; });
+}
+
+}  // namespace
+
+struct ModelRunner::State {
+  ParallelContext& context;
+  TrainOptions options;
+  ModelConfig config;
+  LlamaStage stage;
+  ShardedOptimizer optimizer;
+  StepReporter reporter;
+  Schedule schedule;
+  Executor executor;
+  // Forward-only passes by their number of micro-batches, made when first used. An executor refers to its
+  // table, so both stay where they are.
+  struct ForwardPass {
+    Schedule schedule;
+    std::unique_ptr<Executor> executor;
+  };
+  std::map<int, ForwardPass> forward_only;
+
+  State(ParallelContext& c, const TrainOptions& o, const ModelConfig& m)
+      : context(c),
+        options(o),
+        config(m),
+        stage(stage_options(c, o, m)),
+        optimizer(stage.parameters().all(), {c.tp.get(), c.dp.get(), c.control.get()},
+                  {o.beta1, o.beta2, o.eps, o.weight_decay}, parse_dtype(o.dtype)),
+        reporter(c, m, stage.parameters()),
+        schedule(make_schedule(o.schedule, o.pp, micros(), o.bpipe, o.pieces)),
+        executor(schedule, *c.pp, stage, c.progress) {
+    stage.set_reduce_hook([this](int global_stage) { optimizer.reduce(global_stage); });
+  }
+
+  int micros() const { return static_cast<int>(options.global_batch / (options.micro_batch * options.dp)); }
+
+  // Fills in the loss scale from the scored tokens of all replicas; returns their number.
+  std::int64_t complete(StepBatch& batch) {
+    const std::int64_t valid = sum_over(*context.dp, scored(batch.targets));
+    LACUNA_CHECK(valid > 0, ErrorKind::BadInput, "a batch without a token to score");
+    batch.loss_scale = 1.0 / static_cast<double>(valid);
+    batch.global_tokens = static_cast<std::int64_t>(batch.tokens.size()) * options.dp;
+    return valid;
+  }
+
+  void run_forward_only(StepBatch batch) {
+    const int count = batch.micros;
+    ForwardPass& pass = forward_only[count];
+    if (!pass.executor) {
+      pass.schedule = make_forward_schedule(options.pp, count, options.pieces);
+      pass.executor = std::make_unique<Executor>(pass.schedule, *context.pp, stage, context.progress);
+    }
+    stage.begin_step(std::move(batch));
+    pass.executor->run();
+  }
+};
+
+ModelRunner::ModelRunner(ParallelContext& context, const TrainOptions& options, const ModelConfig& config)
+    : state_(std::make_unique<State>(context, options, config)) {}
+
+ModelRunner::~ModelRunner() = default;
+
+void ModelRunner::initialise(std::uint64_t seed) {
+  state_->stage.parameters().initialise(seed);
+  state_->optimizer.adopt_weights();
+}
+
+void ModelRunner::load(const SlabSource& read, bool with_state) {
+  load_slabs(state_->optimizer, read, with_state);
+}
+
+StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals) {
+  State& s = *state_;
+  const std::int64_t valid = s.complete(batch);
+  s.stage.begin_step(std::move(batch));
+  s.executor.run();
+  if (s.config.tied_embeddings) s.optimizer.add_tied(0, s.options.pp - 1);
+  StepNumbers numbers;
+  numbers.report = s.reporter.gather(s.stage, s.micros(), s.optimizer.squared_norms(), signals);
+  numbers.loss = numbers.report.loss_sum / static_cast<double>(valid);
+  numbers.grad_norm = numbers.report.grad_norm;
+  return numbers;
+}
+
+void ModelRunner::update(double lr, double clip, double grad_norm, std::int64_t update) {
+  const double scale = clip > 0 ? std::min(1.0, clip / (grad_norm + 1e-6)) : 1.0;
+  state_->optimizer.step(lr, scale, update);
+  drop_gradients();
+}
+
+void ModelRunner::drop_gradients() {
+  state_->stage.parameters().zero_grads();
+}
+
+std::string ModelRunner::first_bad_gradient() {
+  State& s = *state_;
+  std::array<char, 256> mine{};
+  for (const LocalParameter& p : s.stage.parameters().all()) {
+    if (at::isfinite(p.grad).all().item<bool>()) continue;
+    fmt::format_to_n(mine.data(), mine.size() - 1, "first bad gradient on rank {}, stage {}: {}",
+                     s.context.world.rank(), p.stage, p.spec.name);
+    break;
+  }
+  std::vector<char> all(mine.size() * static_cast<std::size_t>(s.context.world.size()));
+  s.context.world.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
+  for (std::size_t at = 0; at < all.size(); at += mine.size())
+    if (all[at]) return &all[at];
+  return "all gradients are finite on their ranks";
+}
+
+StepNumbers ModelRunner::evaluate(StepBatch batch) {
+  State& s = *state_;
+  const std::int64_t valid = s.complete(batch);
+  const int micros = batch.micros;
+  s.run_forward_only(std::move(batch));
+  StepNumbers numbers;
+  numbers.report = s.reporter.gather(s.stage, micros, {}, {});
+  numbers.loss = numbers.report.loss_sum / static_cast<double>(valid);
+  return numbers;
+}
+
+void ModelRunner::calibrate(StepBatch batch, const LlamaStage::FfnObserver& observer) {
+  state_->complete(batch);
+  state_->stage.observe_ffn(observer);
+  state_->run_forward_only(std::move(batch));
+  state_->stage.observe_ffn(nullptr);
+}
+
+Probe ModelRunner::probe(const std::vector<std::vector<std::int32_t>>& sequences) {
+  State& s = *state_;
+  const auto width = static_cast<std::size_t>(s.options.seq_len);
+  const auto per_micro = static_cast<std::size_t>(s.options.micro_batch);
+  const std::size_t micros = (sequences.size() + per_micro - 1) / per_micro;
+  StepBatch batch;
+  batch.micros = static_cast<int>(micros);
+  batch.tokens.assign(micros * per_micro * width, 0);
+  batch.targets.assign(batch.tokens.size(), -1);
+  batch.targets[0] = batch.tokens[0];  // one scored token: the loss itself is not used
+  // All sequences have one length, so the same flat positions serve every micro-batch; what follows a
+  // sequence cannot reach it, attention is causal.
+  const std::size_t length = sequences.empty() ? 0 : sequences.front().size();
+  LACUNA_ASSERT(length > 0 && length <= width);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    LACUNA_ASSERT(sequences[i].size() == length);
+    std::copy(sequences[i].begin(), sequences[i].end(),
+              batch.tokens.begin() + static_cast<std::ptrdiff_t>(i * width));
+  }
+  std::vector<std::int64_t> last;
+  for (std::size_t k = 0; k < per_micro; ++k)
+    last.push_back(static_cast<std::int64_t>(k * width + length - 1));
+  s.complete(batch);
+  s.stage.keep_logits(last);
+  s.run_forward_only(std::move(batch));
+  std::vector<std::vector<double>> kept = s.stage.kept_logits();
+  s.stage.keep_logits({});
+  if (s.context.place.pp != s.options.pp - 1) return {};
+
+  const auto local = static_cast<std::size_t>(ceil_div(s.config.vocab, s.options.tp));
+  const auto ranks = static_cast<std::size_t>(s.options.tp);
+  Probe probe;
+  probe.compute = s.options.dtype;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const double* mine = kept.at(i / per_micro).data() + i % per_micro * local;
+    std::vector<double> all(local * ranks);
+    s.context.tp->all_gather({reinterpret_cast<const std::byte*>(mine), local * sizeof(double)},
+                             std::as_writable_bytes(std::span(all)));
+    all.resize(static_cast<std::size_t>(s.config.vocab));
+    probe.logits.push_back(std::move(all));
+  }
+  probe.sequences = sequences;
+  const bool holds = s.context.place.tp == 0 && s.context.place.dp == 0;
+  return holds ? probe : Probe{};
+}
+
+const ModelConfig& ModelRunner::config() const {
+  return state_->config;
+}
+ParameterStore& ModelRunner::weights() {
+  return state_->stage.parameters();
+}
+ShardedOptimizer& ModelRunner::optimizer() {
+  return state_->optimizer;
+}
+const Schedule& ModelRunner::schedule() const {
+  return state_->schedule;
+}
+const ExecutorStats& ModelRunner::stats() const {
+  return state_->executor.stats();
+}
+int ModelRunner::micros_per_step() const {
+  return state_->micros();
+}
+
+std::vector<RankBytes> ModelRunner::memory() const {
+  State& s = *state_;
+  const int me = s.context.place.pp;
+  // One row a rank: weights, gradients, optimizer, boundary, pieces.
+  std::vector<std::size_t> mine(4, 0);
+  for (const LocalParameter& p : s.stage.parameters().all()) {
+    const bool aliased = p.tied_copy && s.options.pp == 1;
+    mine[0] += aliased ? 0 : p.weight.nbytes();
+    mine[1] += p.grad.nbytes();
+  }
+  mine[2] = s.optimizer.state_bytes();
+  mine[3] = s.stage.boundary_bytes();
+  for (int piece = 0; piece < s.schedule.pieces; ++piece) mine.push_back(s.stage.piece_bytes(me, piece));
+  std::vector<std::size_t> all(mine.size() * static_cast<std::size_t>(s.options.pp));
+  s.context.control->all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
+  std::vector<RankSizes> sizes;
+  for (std::size_t at = 0; at < all.size(); at += mine.size())
+    sizes.push_back({all[at],
+                     all[at + 1],
+                     all[at + 2],
+                     {all.begin() + static_cast<std::ptrdiff_t>(at + 4),
+                      all.begin() + static_cast<std::ptrdiff_t>(at + mine.size())},
+                     all[at + 3]});
+  return memory_by_class(s.schedule, sizes);
+}
+
+void ModelRunner::close() {
+  state_->executor.close();
+  for (auto& [count, pass] : state_->forward_only) pass.executor->close();
+}
+
+}  // namespace lacuna

@@ -1,0 +1,71 @@
+// A model on this rank together with everything that moves it: stage, schedule, executor, optimizer. One call
+// is one optimizer step, one evaluation pass or one probe. Knows nothing of files, logs or time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "optim/sharded_state.h"
+#include "parallel/plan/memory.h"
+#include "parallel/plan/schedule.h"
+#include "parallel/run/executor.h"
+#include "src/checkpoint/checkpoint.h"
+#include "src/model/llama_stage.h"
+#include "src/train/options.h"
+#include "src/train/parallel_context.h"
+#include "src/train/snapshot.h"
+#include "src/train/step_report.h"
+
+namespace lacuna {
+
+struct StepNumbers {
+  double loss = 0;       // mean nats per scored token of the global batch
+  double grad_norm = 0;  // before clipping
+  StepReport report;
+};
+
+class ModelRunner {
+ public:
+  // Collective over the world. Weights start as zeros.
+  ModelRunner(ParallelContext& context, const TrainOptions& options, const ModelConfig& config);
+  ~ModelRunner();
+
+  void initialise(std::uint64_t seed);
+  void load(const SlabSource& read, bool with_state);
+
+  // Forward, backward and reduction of one global batch: gradients are ready, nothing is updated yet.
+  StepNumbers accumulate(StepBatch batch, const SignalFlags& signals);
+  // AdamW with the accumulated gradients, clipped to `clip` (0: not), then clears them. `update` counts
+  // from 1.
+  void update(double lr, double clip, double grad_norm, std::int64_t update);
+  void drop_gradients();
+  // Names the first local parameter with a NaN or infinity in its gradient, "" when all are finite;
+  // collective, the lowest rank's finding wins.
+  std::string first_bad_gradient();
+
+  // Forward only, over equal micro-batches; the numbers are those of accumulate without a norm.
+  StepNumbers evaluate(StepBatch batch);
+  // Shows every block's FFN of a forward-only pass to `observer` (calibration).
+  void calibrate(StepBatch batch, const LlamaStage::FfnObserver& observer);
+  // Logits of the trainer's own forward after each sequence (each no longer than seq-len). The rank that
+  // holds the result (last stage, first of tp and dp) returns it, the others an empty probe. Collective.
+  Probe probe(const std::vector<std::vector<std::int32_t>>& sequences);
+
+  const ModelConfig& config() const;
+  ParameterStore& weights();
+  ShardedOptimizer& optimizer();
+  const Schedule& schedule() const;
+  const ExecutorStats& stats() const;
+  // Bytes by class of every rank of this rank's pipeline, from the tables alone. Collective over it.
+  std::vector<RankBytes> memory() const;
+  int micros_per_step() const;
+  void close();  // collective
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lacuna
