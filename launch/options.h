@@ -47,6 +47,11 @@ class Options {
     for (FieldRef& field : fields_of(options)) add_field(std::move(field));
     return *this;
   }
+  // The same for fields that are known only while the program runs (a recipe's).
+  Options& field_refs(std::vector<FieldRef> refs) {
+    for (FieldRef& field : refs) add_field(std::move(field));
+    return *this;
+  }
   // Parses argv after the verb. Returns false when --help was asked for and printed. Problems that the
   // caller finds itself (cross-field rules) can be added with problem() before finish().
   bool parse(const std::vector<std::string>& arguments);
