@@ -12,6 +12,7 @@
 #include "src/base/error.h"
 #include "src/base/rng.h"
 #include "src/format/hf_config.h"
+#include "src/format/model_source.h"
 #include "src/format/safetensors_writer.h"
 #include "tests/support/test_data.h"
 

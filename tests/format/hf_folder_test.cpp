@@ -243,7 +243,7 @@ TEST_F(Folder, UnalignedTensorsAreShownAligned) {
 }
 
 TEST_F(Folder, TokenizerFilesAreCompanionsByteForByte) {
-  const std::string text = std::string("{\"a\": \"\xc3\xa9\"}\n\0x", 16);
+  const std::string text = std::string("{\"a\": \"\xc3\xa9\"}\n\0x", 14);
   test::put_file(file("tokenizer.json"), text);
   test::put_file(file("merges.txt"), "a b\n");
   test::put_file(file("README.md"), "no companion");
