@@ -162,6 +162,16 @@ void check_unique(const std::vector<SafetensorsEntry>& entries, const std::strin
                printable((*twin)->name));
 }
 
+// How many tensors the header seems to have, before anything is stored; too many are refused here.
+std::size_t count_entries(std::string_view json, const std::string& where) {
+  constexpr std::string_view kKey = "\"data_offsets\"";
+  std::size_t count = 0;
+  for (std::size_t at = json.find(kKey); at != std::string_view::npos; at = json.find(kKey, at + kKey.size()))
+    ++count;
+  LACUNA_CHECK(count <= kMaxTensors, ErrorKind::BadInput, "{}: more than {} tensors", where, kMaxTensors);
+  return count;
+}
+
 // The file is something else under this name: say what.
 void refuse_other_formats(std::string_view head, const std::string& where) {
   LACUNA_CHECK(head.substr(0, 30) != "version https://git-lfs.github", ErrorKind::BadInput,
@@ -180,8 +190,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
                                            const std::string& where) {
   LACUNA_CHECK(!json.empty() && json.front() == '{', ErrorKind::BadInput,
                "{}: the header does not start with '{{' but with '{}'", where, printable(json.substr(0, 1)));
-  detail::HeaderScanner scan(json, where);
   SafetensorsHeader header;
+  header.entries.reserve(count_entries(json, where));
+  detail::HeaderScanner scan(json, where);
   bool has_metadata = false;
   scan.expect('{', "'{'");
   if (!scan.accept('}')) {
