@@ -1,5 +1,5 @@
-// Tokenizer files with one thing wrong: each is refused in one line that names it, and soon. T77 to T92 number
-// the kinds of mistake.
+// Tokenizer files with one thing wrong: each is refused in one line that names it, and soon. The numbers T77
+// to T92 are kinds of mistakes.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -18,7 +18,8 @@ namespace {
 // A sound little tokenizer: a, b, ab and two special tokens.
 Json sound() {
   return Json::parse(R"({
-    "added_tokens": [{"id": 0, "content": "<s>", "special": true}, {"id": 1, "content": "</s>", "special": true}],
+    "added_tokens": [{"id": 0, "content": "<s>", "special": true},
+                     {"id": 1, "content": "</s>", "special": true}],
     "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
     "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "\\s+"}, "behavior": "Isolated", "invert": false},
     "post_processor": {"type": "TemplateProcessing",

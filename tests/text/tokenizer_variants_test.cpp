@@ -118,8 +118,8 @@ TEST(TokenizerProperties, AStreamGivesTheSameTextAsDecodingAtOnce) {
 TEST(TokenizerProperties, InvalidUtf8CountsAsReplacementCharacters) {
   for (const char* name : {"books", "story", "gpt2"}) {
     const auto tokenizer = variant(entry_of(name));
-    for (const std::string text :
-         {"a\xff z", "\xed\xa0\x80", "cut \xe2\x82", std::string("\xc0\x80x\x80", 4).c_str()})
+    for (const std::string& text : {std::string("a\xff z"), std::string("\xed\xa0\x80"),
+                                    std::string("cut \xe2\x82"), std::string("\xc0\x80x\x80")})
       EXPECT_EQ(tokenizer->encode(text, false), tokenizer->encode(to_valid_utf8(text), false));
   }
 }
