@@ -26,7 +26,7 @@ bool holds(const std::string& text, const std::string& part) {
 TEST(Links, LacunaNeedsNeitherTorchNorMpi) {
   const std::string list = libraries_of("lacuna");
   EXPECT_TRUE(holds(list, "libc.so")) << list;
-  for (const char* name : {"torch", "c10", "libmpi", "open-rte", "open-pal", "cuda", "boost", "not found"})
+  for (const char* name : {"libtorch", "libc10", "libmpi", "open-rte", "open-pal", "cuda", "boost", "not found"})
     EXPECT_FALSE(holds(list, name)) << name << " in\n" << list;
 }
 

@@ -156,12 +156,14 @@ Complaints check_recipe_names(const std::string& path, const std::string& text,
                               const std::set<std::string>& recipes) {
   for (const char* room : {"recipes", "launch", "tests", "docs"})
     if (below(path, room)) return {};
+  std::string names;  // one pattern: a regex search over every source is what this costs
+  for (const std::string& recipe : recipes)
+    if (recipe != "drelu" && recipe != "common") names += (names.empty() ? "" : "|") + recipe;
+  if (names.empty()) return {};
+  const std::regex words("\\b(" + names + ")\\b", std::regex::icase);
   Complaints out;
-  for (const std::string& recipe : recipes) {
-    if (recipe == "drelu" || recipe == "common") continue;
-    if (std::regex_search(text, std::regex("\\b" + recipe + "\\b", std::regex::icase)))
-      out.push_back(fmt::format("{} names the recipe {}", path, recipe));
-  }
+  for (std::sregex_iterator at(text.begin(), text.end(), words), end; at != end; ++at)
+    out.push_back(fmt::format("{} names the recipe {}", path, at->str()));
   return out;
 }
 
