@@ -55,7 +55,7 @@ bootstrap() {
 take_along() {
   local file
   cp -L /etc/resolv.conf /etc/hosts "$SYSTEM/etc/"
-  for file in /etc/ssl/certs/ca-certificates.crt /etc/pip.conf "$HOME/.config/pip/pip.conf" "$HOME/.netrc" \
+  for file in /etc/pip.conf "$HOME/.config/pip/pip.conf" "$HOME/.netrc" \
     /etc/apt/auth.conf; do
     if [ -f "$file" ]; then
       mkdir -p "$SYSTEM$(dirname "$file")"
@@ -66,8 +66,12 @@ take_along() {
   for file in /etc/apt/apt.conf.d/*; do
     if grep -Eq 'Acquire::' "$file" && ! grep -q 'Invoke' "$file"; then cp "$file" "$SYSTEM/etc/apt/apt.conf.d/"; fi
   done
-  env | grep -Ei '^(https?_proxy|no_proxy|PIP_[A-Z_]*|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE)=' \
-    > "$SYSTEM/root/environment" || true
+  env | grep -Ei '^(https?_proxy|no_proxy|PIP_[A-Z_]*)=' | grep -v '^PIP_CERT=' > "$SYSTEM/root/environment" || true
+  # Under a name of its own: the package ca-certificates, which the list pulls in, writes the usual one anew.
+  if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
+    cp -L /etc/ssl/certs/ca-certificates.crt "$SYSTEM/root/certificates.crt"
+    echo PIP_CERT=/root/certificates.crt >> "$SYSTEM/root/environment"
+  fi
   git clone -q --no-hardlinks "$ROOT" "$SYSTEM/root/lacuna"
   mount -t proc proc "$SYSTEM/proc"
   mount -t sysfs -o ro sysfs "$SYSTEM/sys"
