@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "tests/train/small_run.h"
+#include "tests/train/support/small_run.h"
 
 namespace lacuna::test {
 namespace {

@@ -7,7 +7,7 @@
 #include "parallel/run/local_communicator.h"
 #include "src/base/error.h"
 #include "tests/support/test_data.h"
-#include "tests/train/small_run.h"
+#include "tests/train/support/small_run.h"
 
 namespace lacuna::test {
 namespace {
