@@ -47,6 +47,7 @@ EventLog::EventLog(const std::string& folder, std::int64_t first_step, std::int6
       last_step_(last_step),
       started_(monotonic_seconds()),
       terminal_(isatty(STDERR_FILENO) == 1) {
+  std::filesystem::create_directories(folder);
   cut_log(path_, first_step);
   file_ = std::fopen(path_.c_str(), "ab");
   LACUNA_CHECK(file_, ErrorKind::Storage, "cannot open {}: {}", path_, std::strerror(errno));
