@@ -1,7 +1,7 @@
 #!/bin/bash
 # From a clone to a sparse model: tools, build, and the main job on CPU ranks (launch/quickstart_job.sh).
 set -euo pipefail
-STEPS=12
+STEPS=13
 . "$(dirname "$0")/lib.sh"
 
 usage() {
@@ -31,7 +31,8 @@ while [ $# -gt 0 ]; do
 done
 case ${#INPUTS[@]} in
   0) ;;
-  2) [ -d "${INPUTS[0]}" ] || die 65 "${INPUTS[0]}: no such folder"
+  2) STEPS=11
+     [ -d "${INPUTS[0]}" ] || die 65 "${INPUTS[0]}: no such folder"
      [ -f "${INPUTS[1]}" ] || die 65 "${INPUTS[1]}: no such file" ;;
   *) usage; die 64 "give both HF_FOLDER and TEXT_FILE, or neither" ;;
 esac

@@ -9,8 +9,10 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/log.h"
+#include "src/data/token_file.h"
 #include "src/eval/divergence.h"
 #include "src/eval/perplexity.h"
+#include "src/text/bigram.h"
 
 namespace lacuna {
 
@@ -19,7 +21,7 @@ namespace {
 struct Request {
   ModelFlags model;
   PerplexityOptions windows;
-  std::string text, ids, parent;
+  std::string text, ids, parent, bigram;
   bool json = false;
 };
 
@@ -64,11 +66,21 @@ std::optional<Divergence> compare(const Request& request, Engine& model, std::sp
   return divergence(*parent, model, ids, request.windows);
 }
 
+// The yardstick below every language model: a bigram model of the training tokens, under the same windows.
+std::optional<BigramScore> bigram_score(const Request& request, std::span<const std::int32_t> ids) {
+  if (request.bigram.empty()) return {};
+  const TokenFile file(request.bigram);
+  std::vector<std::int32_t> train(static_cast<std::size_t>(file.tokens()));
+  file.read(0, file.tokens(), train.data());
+  return Bigram(train, file.meta().vocab_size).score(ids, request.windows.seq_len);
+}
+
 int eval_text(const Request& request) {
   const OpenedModel model = open_model(request.model);
   const std::vector<std::int32_t> ids = encode_file(tokenizer_of(model, request.model), request.text);
   const Perplexity result = perplexity(*model.engine, ids, request.windows);
   const std::optional<Divergence> moved = compare(request, *model.engine, ids);
+  const std::optional<BigramScore> neighbours = bigram_score(request, ids);
   if (!request.json) {
     print_text(
         fmt::format("nll {:.6f} nats, perplexity {:.4f}; {} predictions in {} windows of {} from {} tokens; "
@@ -89,6 +101,7 @@ int eval_text(const Request& request) {
     out["kl"] = moved->kl;
     out["same_top1"] = moved->same_top1;
   }
+  if (neighbours) out["bigram_ppl"] = neighbours->ppl;
   print_json(out, "lacuna.eval/1");
   return 0;
 }
@@ -102,6 +115,8 @@ int run_eval(const std::vector<std::string>& arguments) {
       .flag("seq-len", request.windows.seq_len, "tokens of a window; each window is scored alone")
       .flag("max-windows", request.windows.max_windows, "score at most so many windows; 0 = all")
       .flag("parent", request.parent, "model to compare with: KL divergence and same likeliest token")
+      .flag("bigram", request.bigram,
+            "tokens.h5: also the perplexity of a bigram model of these tokens (--json)")
       .flag("ids", request.ids, "JSON file of token ids: print the logits after the last one instead")
       .flag("json", request.json, "print one JSON object");
   if (!options.parse(arguments)) return 0;
