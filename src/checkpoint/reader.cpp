@@ -4,11 +4,11 @@
 #include <filesystem>
 #include <set>
 
+#include "src/base/convert_elements.h"
 #include "src/base/error.h"
 #include "src/base/file.h"
 #include "src/base/hash.h"
 #include "src/checkpoint/checkpoint.h"
-#include "src/checkpoint/convert_elements.h"
 #include "src/checkpoint/manifest.h"
 #include "src/checkpoint/newest.h"
 #include "src/checkpoint/rectangle.h"

@@ -5,8 +5,8 @@
 #include <filesystem>
 
 #include "src/arch/parameters.h"
+#include "src/base/convert_elements.h"
 #include "src/base/error.h"
-#include "src/format/convert_elements.h"
 #include "src/format/hf_folder.h"
 #include "src/format/llama2c.h"
 

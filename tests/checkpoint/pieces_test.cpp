@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "parallel/run/local_communicator.h"
+#include "src/base/convert_elements.h"
 #include "src/base/rng.h"
-#include "src/checkpoint/convert_elements.h"
 #include "src/checkpoint/rectangle.h"
 #include "src/checkpoint/step_folders.h"
 #include "src/checkpoint/together.h"

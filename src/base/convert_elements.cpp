@@ -1,4 +1,4 @@
-#include "src/checkpoint/convert_elements.h"
+#include "src/base/convert_elements.h"
 
 #include <bit>
 #include <cmath>
