@@ -52,7 +52,8 @@ std::map<std::string, std::vector<double>> initial_tensors() {
   return run.weights;
 }
 
-Outcome convert(const TrainOptions& options, const std::map<std::string, std::vector<double>>& tensors) {
+Outcome convert(const TrainOptions& options, const std::map<std::string, std::vector<double>>& tensors,
+                int steps = 0) {
   Outcome out;
   std::mutex mutex;
   run_local(options.pp * options.tp * options.dp, [&](Communicator& world, int rank) {
@@ -65,7 +66,7 @@ Outcome convert(const TrainOptions& options, const std::map<std::string, std::ve
     ModelRunner teacher(context, options, parent);
     teacher.load(source, false);
     const double before = teacher.evaluate(batches.validation(8)).loss;
-    for (int pass = 0; pass < 4; ++pass)
+    for (int pass = 0; pass < 2; ++pass)
       teacher.calibrate(batches.train(pass),
                         [&](int layer, const at::Tensor& gate, const at::Tensor& up,
                             const at::Tensor& product) { recipe->observe(layer, gate, up, product); });
@@ -87,7 +88,7 @@ Outcome convert(const TrainOptions& options, const std::map<std::string, std::ve
                   whole.begin() + part.slab.offset[0] * part.parameter->spec.shape[1]);
       }
     }
-    for (int step = 0; step < 12; ++step) {
+    for (int step = 0; step < steps; ++step) {
       const StepNumbers numbers = child.accumulate(batches.train(0), {});
       child.update(3e-3, 1, numbers.grad_norm, step + 1);
       if (rank == 0) out.losses.push_back(numbers.loss);
@@ -124,7 +125,7 @@ TEST(Drelu, CanonicalStartKeepsTheParentsFunctionAndIsEqualUnderEveryLayout) {
 }
 
 TEST(Drelu, ChildHasExactZerosAndLearns) {
-  const Outcome outcome = convert(small_options(1, 1, 1), initial_tensors());
+  const Outcome outcome = convert(small_options(1, 1, 1), initial_tensors(), 8);
   ASSERT_EQ(outcome.zeros.size(), 3u);
   for (double share : outcome.zeros) {
     EXPECT_GT(share, 0.5);

@@ -120,6 +120,7 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   const RankBytes planned = runner.memory()[static_cast<std::size_t>(context.place.pp)];
   const ExecutorStats stats = runner.stats();
   runner.close();
+  world.report_to(nullptr);  // the progress word ends here, an MPI world goes on
   const std::lock_guard lock(mutex);
   for (const OwnedPart& part : runner.optimizer().owned_parts())
     if (part.writes) put(out.weights, part, part.master, runner.optimizer().accumulation());
