@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "parallel/run/local_communicator.h"
+#include "src/base/convert_elements.h"
 #include "src/checkpoint/checkpoint.h"
 #include "src/convert/checkpoint_source.h"
-#include "src/format/convert_elements.h"
 #include "src/infer/engine.h"
 #include "tests/format/fixtures.h"
 
