@@ -203,9 +203,11 @@ bool Options::parse(const std::vector<std::string>& arguments) {
 }
 
 void Options::require(const std::string& name) {
-  for (const State::Entry& entry : state_->positionals)
-    if (entry.field.name == name && entry.source.empty()) return problem(fmt::format("{} is missing", name));
-  if (state_->by_name.count(name) > 0 && !given(name)) problem(fmt::format("--{} is missing", name));
+  if (given(name)) return;
+  const auto& positionals = state_->positionals;
+  const bool positional = std::any_of(positionals.begin(), positionals.end(),
+                                      [&](const State::Entry& entry) { return entry.field.name == name; });
+  problem(fmt::format("{}{} is missing", positional ? "" : "--", name));
 }
 
 void Options::problem(const std::string& text) {

@@ -128,12 +128,15 @@ TEST(Options, MissingOnesAreProblems) {
   verb.options.require("model");
   verb.options.require("text");
   verb.options.require("PATH");
+  verb.options.require("note");  // a field, by its short name
+  verb.options.require("sample.lr");
   verb.options.problem("and a rule of the caller");
   try {
     verb.options.finish();
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(error.what(), problems("--text is missing; PATH is missing; and a rule of the caller"));
+    EXPECT_EQ(error.what(), problems("--text is missing; PATH is missing; --note is missing; --sample.lr is "
+                                     "missing; and a rule of the caller"));
   }
   EXPECT_THROW(verb.options.given("nothing"), Error);
 }
