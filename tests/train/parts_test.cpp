@@ -118,6 +118,25 @@ TEST(TrainOptions, ReportsAllProblemsTogether) {
   EXPECT_EQ(fine.dp, 2);
 }
 
+TEST(TrainOptions, SizesWhoseProductsDoNotFitAreRefusedFirst) {
+  TrainOptions options;
+  options.pp = options.tp = 2'000'000'000;  // their product is beyond 32 bits
+  options.seq_len = options.micro_batch = options.global_batch = std::int64_t{1} << 62;
+  const std::vector<std::string> problems = options.complete_and_check(1);
+  EXPECT_EQ(problems.size(), 5u);
+  EXPECT_EQ(problems.front(), "--pp is 2000000000, wanted at most 65536");
+}
+
+TEST(TrainOptions, EveryRangeIsChecked) {
+  TrainOptions options;
+  options.beta1 = 1;
+  options.beta2 = -0.1;
+  options.eps = options.weight_decay = options.lr_final_fraction = options.max_minutes = -1;
+  options.keep_every = options.decay_steps = options.l1_warmup_steps = -1;
+  options.eval_sequences = options.guard_in_a_row = 0;
+  EXPECT_EQ(options.complete_and_check(1).size(), 11u);
+}
+
 TEST(TrainOptions, L1GrowsLinearly) {
   TrainOptions options;
   options.l1 = 2;
