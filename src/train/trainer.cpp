@@ -94,13 +94,13 @@ bool Trainer::State::one_step(SignalFlags& asked) {
   asked = {numbers.report.save_asked, numbers.report.stop_asked};
   const bool finite = std::isfinite(numbers.loss) && std::isfinite(numbers.grad_norm);
   const std::string bad = finite ? "" : runner.first_bad_gradient();
-  const bool accepted = guard.accept(done, numbers.loss, numbers.grad_norm, bad);
+  const bool accepted = guard.accept(done + 1, numbers.loss, numbers.grad_norm, bad);
   const double rate = lr.at(done);
   if (accepted) {
     runner.update(rate, options.clip, numbers.grad_norm, ++updates);
   } else {
     runner.drop_gradients();
-    if (context.is_main()) log_warning("step {} skipped: loss {}, {}", done, numbers.loss, bad);
+    if (context.is_main()) log_warning("step {} skipped: loss {}, {}", done + 1, numbers.loss, bad);
   }
   ++done;
   result.loss.push_back(numbers.loss);
@@ -212,12 +212,16 @@ bool Trainer::resume() {
                                  : fmt::format("{}/step-{:09}", s.facts.folder, std::stoll(s.options.resume));
   if (s.context.is_main())
     for (const std::string& line : rejected) log_warning("{}", line);
+  // Beginning anew beside damaged checkpoints would let retention delete them, and days of work.
+  LACUNA_CHECK(!chosen.empty() || rejected.empty(), ErrorKind::BadInput,
+               "{}: none of its {} checkpoints can be used; repair one, or say --force to begin anew",
+               s.facts.folder, rejected.size());
   if (chosen.empty()) return false;
 
   const CheckpointReader reader(chosen);
   const CheckpointMeta& meta = reader.meta();
   LACUNA_CHECK(meta.config == s.runner.config(), ErrorKind::BadInput,
-               "{} holds another model than this run trains: give another --out, or --resume never", chosen);
+               "{} holds another model than this run trains: give another --out, or --force", chosen);
   const auto entry = [&](const char* key) {
     const auto found = meta.state.find(key);
     LACUNA_CHECK(found != meta.state.end(), ErrorKind::BadInput,
