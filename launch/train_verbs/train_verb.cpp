@@ -54,7 +54,7 @@ int parse_and_run(TrainingJob& job, const std::string& summary, const std::strin
     if (!parse(job, options, arguments, dry_run)) return 0;
   } catch (const Error& error) {
     if (rank_before_mpi() == 0) throw;
-    ::usleep(500'000);  // rank 0 prints; an earlier end of this one would make mpirun kill it
+    ::sleep(10);  // rank 0 prints, which may take a while to start; its end makes mpirun kill this one
     return error.exit_code();
   }
   if (dry_run) {

@@ -1,16 +1,16 @@
 #include "launch/train_verbs/training_job.h"
 
 #include <ATen/Parallel.h>
-#include <unistd.h>
-
 #include <fmt/ranges.h>
 
-#include <filesystem>
+#include <chrono>
 #include <optional>
+#include <thread>
 
 #include "launch/output.h"
 #include "launch/train_verbs/agreement.h"
 #include "launch/train_verbs/parent_model.h"
+#include "launch/train_verbs/run_folder.h"
 #include "parallel/run/mpi/mpi_session.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -26,8 +26,6 @@ namespace lacuna {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 // What local set-up yields on each rank.
 struct Prepared {
   ParentModel parent;
@@ -35,13 +33,6 @@ struct Prepared {
   std::optional<TokenBatches> batches;
   RunFacts facts;
 };
-
-void check_folder(const TrainingJob& job) {
-  if (!fs::exists(job.out) || fs::is_empty(job.out) || job.force) return;
-  LACUNA_CHECK(is_checkpoint(job.out) && job.options.resume != "never", ErrorKind::Usage,
-               "--out {} exists and {}: choose another folder, or say --force to replace it", job.out,
-               is_checkpoint(job.out) ? "--resume is never" : "holds no checkpoint to resume from");
-}
 
 // Everything that one rank can do and check alone.
 Prepared prepare(TrainingJob& job, const ParallelContext& context) {
@@ -51,7 +42,7 @@ Prepared prepare(TrainingJob& job, const ParallelContext& context) {
     problems += (problems.empty() ? "" : "; ") + line;
   LACUNA_CHECK(problems.empty(), ErrorKind::Usage, "{}", problems);
   const TrainOptions& o = job.options;
-  check_folder(job);
+  check_run_folder(job);
   out.batches.emplace(o, context.place.dp);
   out.parent = job.model.empty() ? new_model(job.arch, out.batches->vocab(), out.batches->eos_id())
                                  : open_parent(job.model);
@@ -73,20 +64,6 @@ Prepared prepare(TrainingJob& job, const ParallelContext& context) {
   if (job.recipe)
     for (const auto& [key, value] : job.recipe->facts()) out.facts.facts[key] = value;
   return out;
-}
-
-// Rank 0 makes the folder, takes its lock and leaves the configuration there.
-std::optional<RunLock> open_run(const TrainingJob& job, RunFacts& facts) {
-  if (job.force && fs::exists(job.out)) {
-    LACUNA_CHECK(read_run_identity(job.out) || is_checkpoint(job.out) || fs::is_empty(job.out),
-                 ErrorKind::Usage, "--force replaces run folders only, and {} is none", job.out);
-    fs::remove_all(job.out);
-  }
-  RunLock lock(job.out);
-  facts.generation = lock.generation();
-  facts.run_id = lock.run_id();
-  write_file_atomic(job.out + "/config.resolved.ini", job.config_ini);
-  return lock;
 }
 
 void calibrate(const TrainingJob& job, ParallelContext& context, const Prepared& ready) {
@@ -148,7 +125,10 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   std::optional<RunLock> lock;
   agree(world, [&] { ready = prepare(job, context); });
   agree(world, [&] {
-    if (context.is_main()) lock = open_run(job, ready.facts);
+    if (!context.is_main()) return;
+    lock = take_run_folder(job);
+    ready.facts.generation = lock->generation();
+    ready.facts.run_id = lock->run_id();
   });
   at::set_num_threads(job.options.threads);
   const bool fresh = job.options.resume == "never" || newest_checkpoint(job.out, world).empty();
@@ -207,13 +187,14 @@ int run_training_job(TrainingJob& job) {
   } catch (const std::exception& any) {
     const auto* error = dynamic_cast<const Error*>(&any);
     code = error ? error->exit_code() : static_cast<int>(ErrorKind::Internal);
-    const bool same_everywhere =
-        error && (error->kind() == ErrorKind::Storage || error->kind() == ErrorKind::Numeric);
-    if (same_everywhere && world.rank() != 0) ::sleep(2);  // rank 0 says it once, for all
+    // Most of these are found by every rank alike: rank 0 says it once, for all, and ends the others.
+    const ErrorKind kind = error ? error->kind() : ErrorKind::Internal;
+    const bool same_everywhere = kind == ErrorKind::Storage || kind == ErrorKind::Numeric ||
+                                 kind == ErrorKind::BadInput || kind == ErrorKind::Usage;
+    if (same_everywhere && world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
     log_line("error", any.what());
-    if (world.rank() == 0 && fs::exists(job.out))
-      write_status(job.out, {code, progress.step, "", any.what()});
-    session.abort(code);
+    if (world.rank() == 0) record_failure(job, code, progress.step, any.what());
+    if (world.size() > 1) session.abort(code);
   }
   session.finalize();
   return code;
