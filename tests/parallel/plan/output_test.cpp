@@ -73,15 +73,16 @@ TEST(Simulate, RefusesADeadlock) {
   EXPECT_THROW(simulate(s, {}), Error);
 }
 
-TEST(Memory, CountsSlotsOfTheLargestPiece) {
+TEST(Memory, ASlotHoldsTheLargestPieceThatIsPutIntoIt) {
   const Schedule s = make_schedule("1f1b", 4, 8, "tight", 2);
   std::vector<RankSizes> sizes(4);
   for (std::size_t r = 0; r < 4; ++r) sizes[r] = {100 + r, 200, 300, {10 + r, 20 + r}, 7};
   const auto bytes = memory_by_class(s, sizes);
-  EXPECT_EQ(bytes[0].own_stashes, 6u * 20);  // K = 3 stashes of two pieces
+  EXPECT_EQ(bytes[0].own_stashes, 3u * (10 + 20));  // K = 3 stashes of two pieces
   EXPECT_EQ(bytes[0].one_stash, 30u);
-  EXPECT_EQ(bytes[3].own_stashes, 2u * 23);
-  EXPECT_EQ(bytes[3].guest_area, static_cast<std::size_t>(s.ranks[3].guest_slots) * 20);
+  EXPECT_EQ(bytes[3].own_stashes, 13u + 23);
+  EXPECT_EQ(s.ranks[3].guest_slots, 4);
+  EXPECT_EQ(bytes[3].guest_area, 2u * (10 + 20));  // the partner's pieces, rank 0's sizes
   EXPECT_EQ(bytes[0].guest_area, 0u);
   EXPECT_EQ(bytes[1].boundaries, 2u * (2 + 2) * 7);
   EXPECT_EQ(bytes[2].total(), 102u + 200 + 300 + bytes[2].own_stashes + bytes[2].boundaries);
