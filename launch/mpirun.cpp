@@ -68,21 +68,33 @@ bool is_open_mpi(const std::string& mpirun) {
 int supervise(pid_t child, const sigset_t& watched, int grace_s) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point deadline = Clock::time_point::max();
+  // An mpirun that is still starting its ranks loses what it should pass on, so a young one is asked again.
+  const Clock::time_point young_until = Clock::now() + std::chrono::seconds(30);
+  Clock::time_point remind = Clock::time_point::max();
+  int asked = 0;  // the signal that asked to stop
   int force = 0;  // what ends the child when the grace is over: first SIGTERM, then SIGKILL to its group
   for (;;) {
     int status = 0;
-    if (::waitpid(child, &status, WNOHANG) == child)
-      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (::waitpid(child, &status, WNOHANG) == child) {
+      const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      return asked && code == 128 + SIGUSR2 ? 128 + asked : code;  // ended before anyone listened to it
+    }
     const timespec nap = {0, 200'000'000};
     const int signal = ::sigtimedwait(&watched, nullptr, &nap);
     const bool stop = signal == SIGTERM || signal == SIGINT || signal == SIGHUP;
     if (signal == SIGUSR1) ::kill(child, SIGUSR1);
     if (stop && deadline == Clock::time_point::max()) {
       log_info("stopping: the ranks have {} s to save (once more ends them now)", grace_s);
+      asked = signal;
       ::kill(child, SIGUSR2);
       deadline = Clock::now() + std::chrono::seconds(grace_s);
+      remind = Clock::now() + std::chrono::seconds(3);
     } else if (stop) {
       deadline = Clock::now();
+    }
+    if (Clock::now() >= remind && Clock::now() < young_until) {
+      ::kill(child, SIGUSR2);
+      remind = Clock::now() + std::chrono::seconds(3);
     }
     if (Clock::now() < deadline) continue;
     force = force == 0 ? SIGTERM : SIGKILL;
