@@ -1,9 +1,11 @@
 // Stopping, saving and resuming a training from outside: signals, limits, a second process, broken numbers.
 #include <signal.h>
 
-#include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <memory>
 #include <sstream>
+#include <thread>
 
 #include "src/base/file.h"
 #include "tests/launch/train/training.h"
@@ -54,6 +56,18 @@ TEST_F(Stop, SigtermSavesAndTheSameCommandGoesOn) {
   for (const Json& loss : resumed["loss"]) losses.push_back(loss);
   EXPECT_EQ(losses, undisturbed["loss"]);
   EXPECT_EQ(logged("run", "train"), 150);  // each step stands in the log once
+}
+
+TEST_F(Stop, ARequestDuringStartUpIsNotLost) {
+  for (const int milliseconds : {30, 400}) {
+    const auto job = start("run", "--ranks 2 --steps 10000000 --save-every 1000000");
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    job->signal(SIGTERM);
+    EXPECT_TRUE(eventually([&] { return !job->running(); }, 40)) << milliseconds;  // far below the grace
+    job->signal(SIGTERM);  // ends it at once, should it be there still
+    const int code = job->wait().exit_code;
+    EXPECT_TRUE(code == 80 || code > 128 || code == -SIGTERM) << code;  // saved, or nothing was there to save
+  }
 }
 
 TEST_F(Stop, Sigusr1SavesAndTheRunGoesOn) {
