@@ -57,6 +57,7 @@ struct Trainer::State {
   // Names the phase for the watchdog; `patience` multiplies the usual deadline.
   void enter(const char* phase, int patience = 1) {
     context.progress.phase = phase;
+    context.progress.step = done;
     context.progress.deadline_ms = static_cast<std::int64_t>(1000 * options.hang_seconds * patience);
     context.progress.tick();
   }
@@ -82,7 +83,6 @@ SignalFlags Trainer::State::wishes() const {
 // One optimizer step; returns false when the update was skipped. `asked`: what all ranks agreed on.
 bool Trainer::State::one_step(SignalFlags& asked) {
   const auto start = Clock::now();
-  context.progress.step = done;
   enter("step");
   StepControl control{done, options.steps, options.l1_at(done)};
   hooks.before_step(control);
