@@ -134,6 +134,27 @@ TEST_F(Stop, DamagedCheckpointsAreNamedAndPassedOver) {
   EXPECT_EQ(train("run", "--force --steps 1")["first_step"], 0);
 }
 
+// On a disk of its own that has room for one checkpoint; its state is copied to `after`.
+TEST_F(Stop, AFullDiskEndsTheRunWith74AndKeepsWhatWasSaved) {
+  const std::string mount = "mkdir disk && mount -t tmpfs -o size=1900k none disk";
+  if (run("unshare -rm sh -c " + quoted(mount), path("")).exit_code != 0)
+    GTEST_SKIP() << "cannot mount a disk";
+  const std::string words = train_words("disk/run", "--steps 12 --save-every 1");
+  const std::string script = "mount -t tmpfs -o size=1900k none disk; " + quoted(built("lacuna")) + " " +
+                             words + "; code=$?; cp -r disk/run after; exit $code";
+  const Ended ended = run("unshare -rm sh -c " + quoted(script), path(""));
+  EXPECT_EQ(ended.exit_code, 74) << ended.err;
+  for (const char* part : {"warning: step 2: not saved", "warning: step 3: not saved", "training goes on",
+                           "while saving step 4 in disk/run"})
+    EXPECT_NE(ended.err.find(part), std::string::npos) << part << ": " << ended.err;
+  EXPECT_EQ(lines(ended.err), 3) << ended.err;
+  EXPECT_EQ(status("after")["code"], 74);
+  EXPECT_EQ(status("after")["step"], 4);
+  EXPECT_EQ(status("after")["checkpoint"], "disk/run/step-000000001");
+  EXPECT_EQ(lacuna("verify after").exit_code, 0);
+  EXPECT_EQ(train("after", "--steps 3")["first_step"], 1);
+}
+
 TEST_F(Stop, NumbersThatBreakEndTheRunWith81) {
   for (const char* ranks : {"", "--ranks 2"}) {
     const Ended ended = lacuna(
