@@ -49,7 +49,11 @@ while [ "$done_kills" -lt "$KILLS" ]; do
   # Let it get past the resume: at least one more step is committed, or it ended.
   while kill -0 $job 2> /dev/null && [ "$(newest killed)" -le "$before" ]; do sleep 0.05; done
   sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
-  mapfile -t ranks < <(pgrep -P $job -f lacuna-train || true)  # mpirun's own children
+  # The job is a launcher, its child is mpirun, and mpirun's children are the ranks.
+  mapfile -t ranks < <(for launcher in $(pgrep -P $job); do pgrep -P "$launcher" -f lacuna-train; done)
+  if [ ${#ranks[@]} -lt 4 ]; then
+    kill -TERM $job 2> /dev/null || true
+  fi
   committed=$(newest killed)
   if [ ${#ranks[@]} -ge 4 ]; then
     # Every other kill waits for a save to begin.
