@@ -18,7 +18,8 @@ class ComputeCheck {
         findings_(findings),
         places_(static_cast<std::size_t>(schedule.stages() * schedule.micros)),
         reduce_(static_cast<std::size_t>(schedule.stages()), -1),
-        last_micro_(static_cast<std::size_t>(schedule.stages()), -1) {}
+        last_input_(static_cast<std::size_t>(schedule.stages()), -1),
+        last_weight_(static_cast<std::size_t>(schedule.stages()), -1) {}
 
   void run() {
     for (int rank = 0; rank < static_cast<int>(schedule_.ranks.size()); ++rank)
@@ -32,6 +33,13 @@ class ComputeCheck {
     if (place >= 0) findings_.at(rank, Engine::Compute, index, "stands at {} already", place);
     place = index;
   }
+  // Gradients add up in ascending order: the matrices' in weight_grad, the norms' and the embedding's in
+  // input_grad.
+  void ascending(int& last, int rank, int index, int micro) {
+    if (micro < last)
+      findings_.at(rank, Engine::Compute, index, "adds to the gradients after micro-batch {}", last);
+    last = micro;
+  }
   void action(int rank, int index, const Action& a) {
     const auto stage = static_cast<std::size_t>(a.stage);
     if (a.op == Op::Reduce) return once(reduce_[stage], rank, index);
@@ -44,14 +52,12 @@ class ComputeCheck {
       once(place.input, rank, index);
       if (place.forward < 0) findings_.at(rank, Engine::Compute, index, "stands before its forward");
       neighbour_here(rank, index, a, a.stage + 1, &Places::input);
+      if (a.op == Op::InputGrad) ascending(last_input_[stage], rank, index, a.micro);
     }
     if (a.op == Op::WeightGrad || a.op == Op::Backward) {
       once(place.weight, rank, index);
       if (place.input < 0) findings_.at(rank, Engine::Compute, index, "stands before its input gradient");
-      int& last = last_micro_[stage];
-      if (a.micro < last)
-        findings_.at(rank, Engine::Compute, index, "adds to the gradients after micro-batch {}", last);
-      last = a.micro;
+      ascending(last_weight_[stage], rank, index, a.micro);
       if (reduce_[stage] >= 0) findings_.at(rank, Engine::Compute, index, "stands after the reduction");
     }
   }
@@ -80,7 +86,7 @@ class ComputeCheck {
   const Schedule& schedule_;
   Findings& findings_;
   std::vector<Places> places_;
-  std::vector<int> reduce_, last_micro_;
+  std::vector<int> reduce_, last_input_, last_weight_;
 };
 
 bool elsewhere(const Schedule& schedule, int stage, int other) {
