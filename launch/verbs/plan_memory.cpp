@@ -4,6 +4,7 @@
 
 #include "parallel/plan/topology.h"
 #include "src/arch/parameters.h"
+#include "src/arch/stage_layout.h"
 
 namespace lacuna {
 namespace {
@@ -31,17 +32,6 @@ void add(RankSizes& sizes, const Parameter& parameter, const PlannedRun& run, bo
       kOptimizerCopies * static_cast<std::size_t>(owned.end - owned.begin) * row * accumulation;
 }
 
-// A piece holds consecutive layers, as even as possible; the last one of the last stage also the head's part.
-std::vector<std::size_t> piece_bytes(const PlannedRun& run, LayerRange layers, bool has_head, int pieces) {
-  const std::size_t block = block_stash(run.model, run.shape, run.stash).bytes;
-  const int count = layers.end - layers.begin;
-  std::vector<std::size_t> out;
-  for (int piece = 0; piece < pieces; ++piece)
-    out.push_back(block * static_cast<std::size_t>(count * (piece + 1) / pieces - count * piece / pieces));
-  if (has_head) out.back() += head_stash(run.model, run.shape).bytes;
-  return out;
-}
-
 }  // namespace
 
 std::vector<RankBytes> planned_memory(const Schedule& schedule, const PlannedRun& run) {
@@ -61,8 +51,11 @@ std::vector<RankBytes> planned_memory(const Schedule& schedule, const PlannedRun
   for (int stage = 0; stage < stages; ++stage) {
     RankSizes& mine = rank_of_stage(stage);
     mine.boundary_bytes = boundary_bytes(run.model, run.shape);
-    const auto pieces =
-        piece_bytes(run, cuts[static_cast<std::size_t>(stage)], stage + 1 == stages, schedule.pieces);
+    const LayerRange layers = cuts[static_cast<std::size_t>(stage)];
+    const std::vector<std::size_t> pieces =
+        stage_layout(run.model, run.shape, run.stash, layers.end - layers.begin, stage + 1 == stages,
+                     schedule.pieces)
+            .piece_bytes;
     mine.piece_bytes.resize(pieces.size(), 0);
     for (std::size_t i = 0; i < pieces.size(); ++i)
       mine.piece_bytes[i] = std::max(mine.piece_bytes[i], pieces[i]);

@@ -7,11 +7,11 @@
 #include <optional>
 #include <utility>
 
+#include "src/arch/stage_layout.h"
 #include "src/base/error.h"
 #include "src/model/block.h"
 #include "src/model/embedding.h"
 #include "src/model/head_loss.h"
-#include "src/model/stage_layout.h"
 #include "src/model/stash_view.h"
 
 namespace lacuna {
@@ -85,7 +85,7 @@ struct LlamaStage::State {
     part.first = place.has_embedding;
     part.last = place.has_head;
     part.layout = stage_layout(options.config, options.shape, options.stash,
-                               {place.first_layer, place.end_layer}, place.has_head, options.pieces);
+                               place.end_layer - place.first_layer, place.has_head, options.pieces);
     for (int layer = place.first_layer; layer < place.end_layer; ++layer)
       part.blocks.emplace_back(context, store, layer);
     if (place.has_head) part.head.emplace(context, store);

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "src/arch/stage_layout.h"
 #include "src/base/error.h"
-#include "src/model/stage_layout.h"
 #include "tests/model/stage_runner.h"
 
 namespace lacuna::test {
@@ -39,7 +39,7 @@ TEST(StashBytes, PiecesAreConsecutiveAndEven) {
   const ModelConfig config = small_config();
   const MicroShape shape{1, 4, 1, DType::F32};
   const std::size_t block = block_stash(config, shape, StashKind::Full).bytes;
-  const StageLayout layout = stage_layout(config, shape, StashKind::Full, {2, 9}, true, 3);
+  const StageLayout layout = stage_layout(config, shape, StashKind::Full, 7, true, 3);
   std::vector<int> piece_of;
   for (const StashPlace& place : layout.blocks) piece_of.push_back(place.piece);
   EXPECT_EQ(piece_of, (std::vector<int>{0, 0, 1, 1, 2, 2, 2}));

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <vector>
 
-#include "parallel/plan/topology.h"
 #include "src/arch/stash_layout.h"
 
 namespace lacuna {
@@ -21,7 +20,8 @@ struct StageLayout {
   std::vector<std::size_t> piece_bytes;  // one per piece
 };
 
+// `layers`: how many the stage has. Planner and trainer read the same split.
 StageLayout stage_layout(const ModelConfig& config, const MicroShape& shape, StashKind kind,
-                         LayerRange layers, bool has_head, int pieces);
+                         std::int64_t layers, bool has_head, int pieces);
 
 }  // namespace lacuna
