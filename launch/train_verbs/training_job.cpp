@@ -37,10 +37,6 @@ struct Prepared {
 // Everything that one rank can do and check alone.
 Prepared prepare(TrainingJob& job, const ParallelContext& context) {
   Prepared out;
-  std::string problems;
-  for (const std::string& line : job.options.complete_and_check(context.world.size()))
-    problems += (problems.empty() ? "" : "; ") + line;
-  LACUNA_CHECK(problems.empty(), ErrorKind::Usage, "{}", problems);
   const TrainOptions& o = job.options;
   check_run_folder(job);
   out.batches.emplace(o, context.place.dp);
@@ -131,19 +127,18 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
     ready.facts.run_id = lock->run_id();
   });
   at::set_num_threads(job.options.threads);
-  const bool fresh = job.options.resume == "never" || newest_checkpoint(job.out, world).empty();
   if (context.is_main())
     log_info("{}: {}, {} parameters, {} x {} tokens a step on {} rank{} (pp {}, tp {}, dp {}), {}", job.verb,
              ready.parent.description, short_count(static_cast<double>(parameter_count(ready.child))),
              job.options.global_batch, job.options.seq_len, world.size(), world.size() == 1 ? "" : "s",
              topology.pp, topology.tp, topology.dp, job.options.dtype);
-  if (job.recipe && fresh && job.recipe->calibration_sequences() > 0) calibrate(job, context, ready);
   ModelRunner runner(context, job.options, ready.child);
   report_memory(context, runner);
   TrainHooks none;
   TrainHooks& hooks = job.recipe ? static_cast<TrainHooks&>(*job.recipe) : none;
   Trainer trainer(context, job.options, runner, *ready.batches, hooks, ready.facts);
   if (!trainer.resume()) {
+    if (job.recipe && job.recipe->calibration_sequences() > 0) calibrate(job, context, ready);
     if (!ready.parent.weights)
       runner.initialise(job.options.seed);
     else
