@@ -34,7 +34,7 @@ make_tokens() {  # make_tokens TOKENIZER
   "$LACUNA" tokenize -m "$1" --text train.txt --force -o tokens.h5
 }
 
-extra() {  # extra FOLDER VERB...: the same tokens for control and child, twice the ranks' worth of patience
+extra() {  # extra FOLDER VERB...: control and child alike, on the same tokens
   local folder=$1
   shift
   into "$folder.json" "$LACUNA" "$@" -m "$PARENT" --data tokens.h5 -o "$folder" "${TRAINING[@]}" "${RANKS[@]}" \

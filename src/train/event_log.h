@@ -22,7 +22,7 @@ class EventLog {
   // are dropped from log.jsonl, so that each step stands there once.
   EventLog(const std::string& folder, std::int64_t first_step, std::int64_t last_step);
   ~EventLog();
-  // kind: "train", "eval", "checkpoint", "skip". `per_layer` (may be empty) goes to TensorBoard as tag/layer.
+  // kind: "train", "eval", "checkpoint". `per_layer` (may be empty) goes to TensorBoard as tag/layer.
   void write(const std::string& kind, std::int64_t step, const LogValues& values,
              const std::vector<double>& zeros_per_layer = {});
   // The line for people; `text` has the figures, the bar and the remaining time are added here.
