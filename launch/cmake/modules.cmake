@@ -1,4 +1,6 @@
-# lacuna_module(NAME dir DEPS ... [TORCH] [MPI]): one folder, one static library, every .cpp in it.
+# lacuna_module(NAME dir DEPS ... [TORCH] [CUDA [LIBS ...]]): one folder, one static library, every .cpp in it, and
+# every .cu with LACUNA_CUDA. A folder marked CUDA is built from its absent.cpp alone without LACUNA_CUDA, and from all
+# else with it: the same functions either way, so that nobody above needs a preprocessor switch.
 # lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|gpu|slow] [TORCH]): one folder of tests, one executable. Tests that run
 # a program find the build folder in $LACUNA_BIN.
 
@@ -13,8 +15,16 @@ function(lacuna_common target)
 endfunction()
 
 function(lacuna_module name dir)
-  cmake_parse_arguments(arg "TORCH" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(arg "TORCH;CUDA" "" "DEPS;LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
+  if(arg_CUDA AND LACUNA_CUDA)
+    file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cu)
+    list(APPEND sources ${kernels})
+    list(FILTER sources EXCLUDE REGEX "/absent\\.cpp$")
+    list(APPEND arg_DEPS lib_cuda ${arg_LIBS})
+  elseif(arg_CUDA)
+    list(FILTER sources INCLUDE REGEX "/absent\\.cpp$")
+  endif()
   if(NOT sources)
     add_library(lacuna_${name} INTERFACE)
     target_include_directories(lacuna_${name} INTERFACE ${PROJECT_SOURCE_DIR})
@@ -39,6 +49,13 @@ endfunction()
 function(lacuna_test name dir)
   cmake_parse_arguments(arg "TORCH" "LABEL" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
+  if(arg_LABEL STREQUAL gpu)
+    if(NOT LACUNA_CUDA)
+      return()
+    endif()
+    file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cu)
+    list(APPEND sources ${kernels})
+  endif()
   if(NOT sources)
     return()
   endif()
