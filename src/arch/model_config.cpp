@@ -72,6 +72,7 @@ void ModelConfig::complete_and_check(const std::string& where) {
   for (std::int64_t id : eos_ids)
     LACUNA_CHECK(id >= 0 && id < vocab, ErrorKind::BadInput, "{}: eos id {} is outside the vocabulary of {}", where,
                  id, vocab);
+  routed.check(layers, ffn, where);
 }
 
 }  // namespace lacuna

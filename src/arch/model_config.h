@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "src/arch/routed_ffn.h"
+
 namespace lacuna {
 
 // act(gate)·up, or relu(gate)·relu(up) for Drelu (arXiv 2406.05955, eq. 2).
@@ -36,8 +38,10 @@ struct ModelConfig {
   bool tied_embeddings = false, qkv_bias = false, qk_norm = false;
   std::int64_t bos_id = -1;           // -1: none
   std::vector<std::int64_t> eos_ids;  // may be empty
+  RoutedFfn routed;                   // dense unless it has experts
   bool operator==(const ModelConfig&) const = default;
 
+  bool is_routed() const { return routed.experts > 0; }
   std::int64_t query_width() const { return heads * head_dim; }
   std::int64_t kv_width() const { return kv_heads * head_dim; }
 
@@ -67,6 +71,15 @@ struct ModelConfig {
     field("model.qk-norm", qk_norm, "RMSNorm per head on q and k before RoPE (Qwen3)");
     field("model.bos-id", bos_id, "begin-of-text token; -1 = none");
     field("model.eos-ids", eos_ids, "end-of-text tokens");
+    field("model.ffn-experts", routed.experts, "routed experts of each FFN; 0 = dense");
+    field("model.ffn-active", routed.active, "experts on for a token; one number, or one a layer");
+    field("model.ffn-shared", routed.shared, "neurons that are always on; one number, or one a layer");
+    field("model.ffn-expert-neurons", routed.neurons, "neurons of each expert; none = as even as possible");
+    field("model.ffn-align", routed.align, "even sizes of experts are multiples of this");
+    field("model.ffn-router", routed.router, "linear | lowrank | neuron | oracle | random | none");
+    field("model.ffn-router-rank", routed.rank, "rows an expert has in a lowrank or neuron router");
+    field("model.ffn-threshold", routed.threshold, "experts are on by score instead of by rank");
+    field("model.ffn-router-seed", routed.seed, "seed of the random router");
   }
 
   // Fills the derived zeros (kv_heads, head_dim) and checks every rule of 08 §3.3 C59-C67 that concerns

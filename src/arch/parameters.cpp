@@ -25,6 +25,26 @@ Parameter vector(std::string name, std::int64_t n, Split split, Role role, int l
   return {std::move(name), {n}, split, role, layer, false, 0, value};
 }
 
+// The names and shapes of a routed FFN's own tensors. Where the router has no such tensor there is none.
+void add_router(std::vector<Parameter>& out, const ModelConfig& c, int layer) {
+  const std::string ffn = "model.layers." + std::to_string(layer) + ".mlp.";
+  const RoutedFfn& r = c.routed;
+  const auto add_matrix = [&](const char* name, std::int64_t rows, Role role) {
+    out.push_back(matrix(ffn + name, rows, c.hidden, Split::None, role, layer, 0.02));
+  };
+  const auto add_vector = [&](const char* name, Role role) {
+    out.push_back(vector(ffn + name, r.experts, Split::None, role, layer, 0));
+  };
+  if (r.has_weight()) add_matrix("router.weight", r.experts, Role::RouterWeight);
+  if (r.has_rows()) {
+    add_matrix("router.gate", r.experts * r.rank, Role::RouterGate);
+    add_matrix("router.up", r.experts * r.rank, Role::RouterUp);
+  }
+  if (r.has_bias()) add_vector("router.bias", Role::RouterBias);
+  if (r.has_scores()) add_vector("router.scale", Role::RouterScale);
+  out.push_back({ffn + "experts.mean", {r.experts, c.hidden}, Split::None, Role::ExpertMean, layer, false, 0, 0});
+}
+
 void add_block(std::vector<Parameter>& out, const ModelConfig& c, int layer) {
   const std::string block = "model.layers." + std::to_string(layer) + ".";
   const std::string attention = block + "self_attn.", ffn = block + "mlp.";
@@ -48,6 +68,7 @@ void add_block(std::vector<Parameter>& out, const ModelConfig& c, int layer) {
   out.push_back(matrix(ffn + "gate_proj.weight", c.ffn, c.hidden, Split::Rows, Role::Gate, layer, std));
   out.push_back(matrix(ffn + "up_proj.weight", c.ffn, c.hidden, Split::Rows, Role::Up, layer, std));
   out.push_back(matrix(ffn + "down_proj.weight", c.hidden, c.ffn, Split::Cols, Role::Down, layer, residual_std));
+  if (c.is_routed()) add_router(out, c, layer);
 }
 
 }  // namespace

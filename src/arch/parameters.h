@@ -21,7 +21,9 @@ enum class Split : std::uint8_t {
 
 enum class Role : std::uint8_t {
   Embedding, AttentionNorm, Query, Key, Value, QueryBias, KeyBias, ValueBias, QueryNorm, KeyNorm, Output,
-  FfnNorm, Gate, Up, Down, FinalNorm, Head
+  FfnNorm, Gate, Up, Down, FinalNorm, Head,
+  // of a routed FFN (src/arch/routed_ffn.h); every tensor-parallel rank holds them whole
+  RouterWeight, RouterGate, RouterUp, RouterBias, RouterScale, ExpertMean
 };
 
 struct Parameter {

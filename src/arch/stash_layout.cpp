@@ -1,5 +1,7 @@
 #include "src/arch/stash_layout.h"
 
+#include <algorithm>
+
 #include "src/base/error.h"
 #include "src/base/math.h"
 
@@ -55,6 +57,14 @@ StashLayout block_stash(const ModelConfig& c, const MicroShape& shape, StashKind
     out.add("query_rstd", all, heads, shape.statistic());
     out.add("key_rstd", all, local_kv_heads, shape.statistic());
   }
+  if (c.is_routed()) {
+    out.add("experts", all, c.routed.experts, shape.statistic());
+    if (c.routed.has_scores()) out.add("score", mine, c.routed.experts, shape.statistic());
+    if (c.routed.has_rows()) {
+      out.add("router_gate", mine, c.routed.experts * c.routed.rank, shape.statistic());
+      out.add("router_up", mine, c.routed.experts * c.routed.rank, shape.statistic());
+    }
+  }
   return out.take();
 }
 
@@ -63,8 +73,13 @@ StashLayout head_stash(const ModelConfig& c, const MicroShape& shape) {
   out.add("input", shape.local_tokens(), c.hidden, shape.compute);
   out.add("norm", shape.local_tokens(), c.hidden, shape.compute);
   out.add("rstd", shape.local_tokens(), 1, shape.statistic());
-  out.add("logits", shape.tokens(), ceil_div(c.vocab, shape.tp), shape.compute);
   return out.take();
+}
+
+std::int64_t head_rows(const MicroShape& shape) {
+  constexpr std::int64_t kLeast = 256, kMultiple = 64;
+  const std::int64_t eighth = round_up(ceil_div(shape.tokens(), 8), kMultiple);
+  return std::min(shape.tokens(), std::max(kLeast, eighth));
 }
 
 std::size_t boundary_bytes(const ModelConfig& c, const MicroShape& shape) {

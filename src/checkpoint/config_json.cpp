@@ -12,6 +12,7 @@ namespace {
 struct Write {
   Json& out;
   void operator()(const char* name, Activation& value, const char*) { out[name] = name_of(value); }
+  void operator()(const char* name, RouterKind& value, const char*) { out[name] = name_of(value); }
   template <class T>
   void operator()(const char* name, T& value, const char*) {
     out[name] = value;
@@ -25,6 +26,9 @@ struct Read {
 
   void operator()(const char* name, Activation& value, const char*) {
     if (note(name)) value = parse_activation(json_string(in, name, where));
+  }
+  void operator()(const char* name, RouterKind& value, const char*) {
+    if (note(name)) value = parse_router(json_string(in, name, where));
   }
   void operator()(const char* name, std::string& value, const char*) {
     if (note(name)) value = json_string(in, name, where);
