@@ -1,6 +1,9 @@
-// The one door through which bytes leave a rank. Implementations: threads of one process (local), MPI, and
-// later NCCL. A communicator is used by one thread. Every reduction adds in ascending rank order, so the
-// implementations give equal bits, and a result depends on the number of ranks alone.
+// The one door through which bytes leave a rank. A communicator is used by one thread. Those of host memory
+// (threads of one process, MPI) and threads that share GPUs add in ascending rank order, so they give equal
+// bits and a result depends on the number of ranks alone; NCCL adds in an order of its own.
+//
+// A communicator of device memory queues: its calls return when the work is issued. Collectives run in the
+// compute queue of its device, a transfer in the queue of its channel.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +13,17 @@
 #include <string>
 #include <vector>
 
+#include "parallel/run/device.h"
 #include "parallel/run/progress.h"
 #include "src/base/dtype.h"
 
 namespace lacuna {
+
+// One direction between two ranks: the transfers `from` -> `to` with this tag, in order.
+struct Channel {
+  int from = 0, to = 0, tag = 0;
+  auto operator<=>(const Channel&) const = default;
+};
 
 // A transfer under way. Ends by Communicator::test or wait; must not outlive its communicator.
 class Request {
@@ -41,9 +51,21 @@ class Communicator {
   // Where blocking calls say what they wait for, and tick; inherited by communicators split off later. Null:
   // nowhere. The progress outlives the communicator, the communicator's world outlives the watchdog.
   virtual void report_to(Progress* progress) = 0;
+  // The same ranks, for host memory: this communicator itself unless it carries device memory.
+  virtual Communicator& control() { return *this; }
 
+  // Collective, with the same list on every rank: prepares channels, so that no later transfer has to wait
+  // for its connection. Channels that are there already stay. NCCL needs this before the first transfer.
+  virtual void connect(std::span<const Channel> channels) { static_cast<void>(channels); }
+  // The queue in which the transfers of a channel of this rank run.
+  virtual Queue queue_of(const Channel& channel) {
+    static_cast<void>(channel);
+    return kComputeQueue;
+  }
   // Point to point. Matching is in order per (peer, tag). The buffer stays alive and untouched until the
-  // request has ended. Nothing is buffered: a send may wait for its receive (Issend in MPI).
+  // request has ended. Nothing is buffered: a send may wait for its receive (Issend in MPI). On a device the
+  // data is taken after what its channel's queue waits for, and test is true once the transfer is issued:
+  // what comes later in that queue comes after it.
   virtual std::unique_ptr<Request> isend(int peer, int tag, std::span<const std::byte> data) = 0;
   virtual std::unique_ptr<Request> irecv(int peer, int tag, std::span<std::byte> data) = 0;
   virtual bool test(Request& request) = 0;  // true once ended; makes progress
@@ -69,8 +91,8 @@ class Communicator {
 
   // Ranks with equal colour form a communicator, ordered by key, then rank. Collective.
   virtual std::unique_ptr<Communicator> split(int colour, int key, const std::string& new_name) = 0;
-  // Collective; every rank contributes `bytes` (may be 0). Fails with NoFit when the ranks do not share a
-  // node.
+  // Collective; every rank contributes `bytes` (may be 0), zero at first. Fails with NoFit when the ranks do
+  // not share a node.
   virtual std::unique_ptr<SharedWindow> open_window(std::size_t bytes) = 0;
   virtual void close_window(std::unique_ptr<SharedWindow> window) = 0;
 };

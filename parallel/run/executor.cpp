@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "parallel/plan/dependencies.h"
@@ -32,14 +33,31 @@ const RankTable& table_of(const Schedule& schedule, const Communicator& pipeline
   return schedule.ranks[static_cast<std::size_t>(pipeline.rank())];
 }
 
+Channel channel_of(int rank, const TransferLink& link) {
+  const int tag = static_cast<int>(link.tag);
+  return link.send ? Channel{rank, link.peer, tag} : Channel{link.peer, rank, tag};
+}
+
+// Of all ranks, so that everybody connects in one order.
+std::vector<Channel> channels_of(const Schedule& schedule) {
+  std::set<Channel> all;
+  for (int rank = 0; rank < static_cast<int>(schedule.ranks.size()); ++rank) {
+    for (const TransferLink& link : rank_links(schedule, rank).transfers) all.insert(channel_of(rank, link));
+  }
+  return {all.begin(), all.end()};
+}
+
 }  // namespace
 
 struct Executor::State {
   // One engine's row while a step runs.
   struct Row {
     const std::vector<Action>* actions = nullptr;
-    std::vector<bool> ended;
-    std::size_t next = 0;  // to start
+    std::vector<Queue> queues;  // of each action
+    std::vector<bool> marked;   // an action in another queue waits for it
+    std::vector<Mark> marks;    // its end, once ended
+    std::vector<bool> ended;    // on a device: issued
+    std::size_t next = 0;       // to start
     bool finished() const { return next == actions->size(); }
   };
   struct Flight {
@@ -47,25 +65,32 @@ struct Executor::State {
     std::unique_ptr<Request> request;
   };
 
-  State(const Schedule& the_schedule, Communicator& the_pipeline, Stage& the_stage, Progress& the_progress)
+  State(const Schedule& the_schedule, Communicator& the_pipeline, Stage& the_stage, Progress& the_progress,
+        Device& the_device)
       : schedule(the_schedule),
         table(table_of(the_schedule, the_pipeline)),
         pipeline(the_pipeline),
         stage(the_stage),
         progress(the_progress),
+        device(the_device),
         links(rank_links(the_schedule, the_pipeline.rank())),
-        store(the_schedule, the_pipeline, the_stage) {
+        store(the_schedule, the_pipeline, the_stage, the_device) {
     for (std::size_t e = 0; e < kEngines; ++e) rows[e].actions = &table.rows[e];
     flights.reserve(table.row(Engine::Transfer).size());
+    pipeline.connect(channels_of(schedule));
+    assign_queues();
   }
 
   Row& row(Engine engine) { return rows[static_cast<std::size_t>(engine)]; }
   bool ready(Engine engine, std::size_t index) { return !first_missing(engine, index); }
   const ActionRef* first_missing(Engine engine, std::size_t index);
+  void assign_queues();
+  void order(Engine engine, std::size_t index);
   void end(Engine engine, std::size_t index);
   void name_work(const Action& action, const char* doing, int peer);
 
   void begin();
+  void join();
   bool all_done();
   bool finish_transfers();
   bool start_transfers();
@@ -80,9 +105,11 @@ struct Executor::State {
   Communicator& pipeline;
   Stage& stage;
   Progress& progress;
+  Device& device;
   const RankLinks links;
   StashStore store;
   Row rows[kEngines];
+  std::set<Queue> side_queues;  // all but the compute queue
   std::vector<Flight> flights;
   ExecutorStats stats;
 };
@@ -94,9 +121,45 @@ const ActionRef* Executor::State::first_missing(Engine engine, std::size_t index
   return nullptr;
 }
 
+void Executor::State::assign_queues() {
+  for (const Engine engine : {Engine::Compute, Engine::Transfer, Engine::Copy}) {
+    Row& all = row(engine);
+    for (std::size_t i = 0; i < all.actions->size(); ++i) {
+      Queue queue = kComputeQueue;
+      if (engine == Engine::Transfer)
+        queue = pipeline.queue_of(channel_of(pipeline.rank(), links.transfers[i]));
+      if (engine == Engine::Copy) queue = (*all.actions)[i].op == Op::Evict ? kEvictQueue : kLoadQueue;
+      all.queues.push_back(queue);
+      if (queue != kComputeQueue) side_queues.insert(queue);
+    }
+    all.marks.resize(all.queues.size());
+    all.marked.resize(all.queues.size());
+  }
+  for (const Engine engine : {Engine::Compute, Engine::Transfer, Engine::Copy}) {
+    for (std::size_t i = 0; i < row(engine).queues.size(); ++i) {
+      for (const ActionRef& before : links.before(engine, static_cast<int>(i))) {
+        Row& other = row(before.engine);
+        const auto at = static_cast<std::size_t>(before.index);
+        if (other.queues[at] != row(engine).queues[i]) other.marked[at] = true;
+      }
+    }
+  }
+}
+
+// The action's queue waits for what the action depends on; its own queue is in order anyway.
+void Executor::State::order(Engine engine, std::size_t index) {
+  const Queue queue = row(engine).queues[index];
+  for (const ActionRef& before : links.before(engine, static_cast<int>(index))) {
+    const Row& other = row(before.engine);
+    const auto at = static_cast<std::size_t>(before.index);
+    if (other.queues[at] != queue) device.wait(queue, other.marks[at]);
+  }
+}
+
 void Executor::State::end(Engine engine, std::size_t index) {
   Row& done = row(engine);
   const Action& action = (*done.actions)[index];
+  if (done.marked[index]) done.marks[index] = device.mark(done.queues[index]);
   done.ended[index] = true;
   progress.last.store(work_name(action.op), std::memory_order_relaxed);
   progress.last_micro.store(action.micro, std::memory_order_relaxed);
@@ -119,6 +182,13 @@ void Executor::State::begin() {
   }
   flights.clear();
   stats = {};
+  device.recycle_marks();
+  const Mark start = device.mark(kComputeQueue);  // the buffers of the step before are free
+  for (const Queue queue : side_queues) device.wait(queue, start);
+}
+
+void Executor::State::join() {
+  for (const Queue queue : side_queues) device.wait(kComputeQueue, device.mark(queue));
 }
 
 bool Executor::State::all_done() {
@@ -140,6 +210,7 @@ bool Executor::State::start_transfers() {
   Row& transfers = row(Engine::Transfer);
   const std::size_t first = transfers.next;
   for (; !transfers.finished() && ready(Engine::Transfer, transfers.next); ++transfers.next) {
+    order(Engine::Transfer, transfers.next);
     const TransferLink& link = links.transfers[transfers.next];
     const int tag = static_cast<int>(link.tag);
     const std::size_t bytes = store.boundary_bytes();
@@ -156,6 +227,7 @@ bool Executor::State::run_copy() {
   if (copies.finished() || !ready(Engine::Copy, copies.next)) return false;
   const Action& action = (*copies.actions)[copies.next];
   name_work(action, work_name(action.op), table.partner);
+  order(Engine::Copy, copies.next);
   if (action.op == Op::Evict) {
     store.evict(action);
     ++stats.evictions;
@@ -172,6 +244,7 @@ bool Executor::State::run_compute() {
   const Action& action = (*computes.actions)[computes.next];
   name_work(action, work_name(action.op), -1);
   const auto begin = Clock::now();
+  order(Engine::Compute, computes.next);
   try {
     compute(action, links.compute[computes.next]);
   } catch (Error& error) {
@@ -240,8 +313,14 @@ void Executor::State::wait_for_news() {
   stats.idle_seconds += seconds_since(begin);
 }
 
+Executor::Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress,
+                   Device& device)
+    : state_(std::make_unique<State>(schedule, pipeline, stage, progress, device)) {}
+
 Executor::Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress)
-    : state_(std::make_unique<State>(schedule, pipeline, stage, progress)) {}
+    : own_device_(std::make_unique<HostDevice>()),
+      state_(std::make_unique<State>(schedule, pipeline, stage, progress, *own_device_)) {}
+
 Executor::~Executor() = default;
 
 void Executor::run() {
@@ -255,7 +334,9 @@ void Executor::run() {
     news = s.run_compute() || news;
     if (!news) s.wait_for_news();
   }
+  s.join();
   LACUNA_ASSERT(s.store.empty());
+  s.store.tell_guest_high_water();
   s.progress.micro = s.progress.stage = -1;
 }
 

@@ -1,38 +1,32 @@
 #include "parallel/run/stash_store.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstdint>
-#include <cstring>
 
 #include "src/base/error.h"
 
 namespace lacuna {
 namespace {
 
-// The first 64 bytes of a guest area: the evictor's count of the bytes it has used there.
-constexpr std::size_t kHeader = AlignedBytes::kAlignment;
-
-std::atomic_ref<std::uint64_t> used_bytes(std::byte* area) {
-  return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(area));
-}
+constexpr std::size_t kAlignment = 64;
+constexpr int kGuestTag = 3;  // beside Tag::Activation and Tag::Gradient
 
 std::size_t aligned(std::size_t bytes) {
-  return (bytes + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment * AlignedBytes::kAlignment;
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
 }  // namespace
 
-StashStore::StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage)
+StashStore::StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage, Device& device)
     : pipeline_(pipeline),
       stage_(stage),
+      device_(device),
       boundary_bytes_(stage.boundary_bytes()),
       boundary_stride_(aligned(boundary_bytes_)),
       pieces_(static_cast<std::size_t>(schedule.pieces)) {
   LACUNA_ASSERT(pipeline.size() == static_cast<int>(schedule.ranks.size()));
   const RankTable& table = schedule.ranks[static_cast<std::size_t>(pipeline.rank())];
   partner_ = table.partner;
-  arena_ = AlignedBytes(lay_out_own(schedule, table, stage));
+  arena_ = DeviceBytes(device, lay_out_own(schedule, table, stage));
   size_buffers(table);
   open_guest_area(schedule, lay_out_guests(table, stage));
 }
@@ -64,9 +58,9 @@ std::size_t StashStore::lay_out_guests(const RankTable& table, const Stage& stag
     Slot& place = guests_[static_cast<std::size_t>(a.guest)];
     place.bytes = std::max(place.bytes, aligned(stage.piece_bytes(a.stage, a.piece)));
   }
-  std::size_t bytes = kHeader;
+  std::size_t bytes = 0;
   for (Slot& slot : guests_) slot.offset = bytes, bytes += slot.bytes;
-  return guests_.empty() ? 0 : bytes;
+  return bytes;
 }
 
 // The evictor knows the size of its pieces; the acceptor gives the memory. Only schedules that move stashes
@@ -75,18 +69,16 @@ void StashStore::open_guest_area(const Schedule& schedule, std::size_t needed) {
   const auto moves = [](const RankTable& table) { return !table.row(Engine::Copy).empty(); };
   if (std::none_of(schedule.ranks.begin(), schedule.ranks.end(), moves)) return;
   std::vector<std::size_t> wanted(schedule.ranks.size());
-  pipeline_.all_gather(std::as_bytes(std::span(&needed, 1)), std::as_writable_bytes(std::span(wanted)));
+  pipeline_.control().all_gather(std::as_bytes(std::span(&needed, 1)),
+                                 std::as_writable_bytes(std::span(wanted)));
   std::size_t mine = 0;
   for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
     if (schedule.ranks[rank].partner != pipeline_.rank() || wanted[rank] == 0) continue;
     LACUNA_ASSERT(mine == 0);  // one evictor an acceptor
     mine = wanted[rank];
+    guest_of_ = static_cast<int>(rank);
   }
   window_ = pipeline_.open_window(mine);
-  if (mine > 0) std::memset(window_->base(pipeline_.rank()), 0, mine);
-  window_->sync();
-  pipeline_.barrier();
-  window_->sync();
 }
 
 void StashStore::size_buffers(const RankTable& table) {
@@ -97,14 +89,14 @@ void StashStore::size_buffers(const RankTable& table) {
     count = std::max(count, static_cast<std::size_t>(a.slots.at(0)) + 1);
   }
   for (int kind = 0; kind < 2; ++kind) {
-    receive_.memory[kind] = AlignedBytes(receives[kind] * boundary_stride_);
-    send_.memory[kind] = AlignedBytes(sends[kind] * boundary_stride_);
+    receive_.memory[kind] = DeviceBytes(device_, receives[kind] * boundary_stride_);
+    send_.memory[kind] = DeviceBytes(device_, sends[kind] * boundary_stride_);
   }
 }
 
 std::byte* StashStore::buffer(Buffers& buffers, Tag tag, int index) {
   if (index < 0) return nullptr;
-  AlignedBytes& memory = buffers.memory[tag == Tag::Gradient];
+  DeviceBytes& memory = buffers.memory[tag == Tag::Gradient];
   const std::size_t offset = static_cast<std::size_t>(index) * boundary_stride_;
   LACUNA_ASSERT(offset + boundary_stride_ <= memory.size());
   return memory.data() + offset;
@@ -151,11 +143,9 @@ void StashStore::evict(const Action& action) {
   Slot& from = own_slot(action.slots[0]);
   Slot& to = guests_.at(static_cast<std::size_t>(action.guest));
   check_content(from, action, action.piece, "own");
-  put(to, action, action.piece, guest_bytes_used_);
-  std::byte* area = window_->base(partner_);
-  std::memcpy(area + to.offset, arena_.data() + from.offset, stage_.piece_bytes(action.stage, action.piece));
-  used_bytes(area).store(guest_bytes_used_, std::memory_order_release);
-  window_->sync();
+  put(to, action, action.piece, used_at_partner_);
+  device_.copy(kEvictQueue, window_->base(partner_) + to.offset, arena_.data() + from.offset,
+               stage_.piece_bytes(action.stage, action.piece));
   clear(from);
 }
 
@@ -164,17 +154,22 @@ void StashStore::load(const Action& action) {
   Slot& to = own_slot(action.slots[0]);
   check_content(from, action, action.piece, "guest");
   put(to, action, action.piece, own_high_water_);
-  window_->sync();
-  std::memcpy(arena_.data() + to.offset, window_->base(partner_) + from.offset,
-              stage_.piece_bytes(action.stage, action.piece));
+  device_.copy(kLoadQueue, arena_.data() + to.offset, window_->base(partner_) + from.offset,
+               stage_.piece_bytes(action.stage, action.piece));
   clear(from);
 }
 
-std::size_t StashStore::guest_high_water() const {
-  const int me = pipeline_.rank();
-  if (!window_ || window_->bytes(me) == 0) return 0;
-  window_->sync();
-  return used_bytes(window_->base(me)).load(std::memory_order_acquire);
+void StashStore::tell_guest_high_water() {
+  if (told_ || !window_) return;
+  Communicator& control = pipeline_.control();
+  std::unique_ptr<Request> out, in;
+  if (!guests_.empty())
+    out = control.isend(partner_, kGuestTag, std::as_bytes(std::span(&used_at_partner_, 1)));
+  if (guest_of_ >= 0)
+    in = control.irecv(guest_of_, kGuestTag, std::as_writable_bytes(std::span(&guest_high_water_, 1)));
+  if (out) control.wait(*out);
+  if (in) control.wait(*in);
+  told_ = true;
 }
 
 bool StashStore::empty() const {

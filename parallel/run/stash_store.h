@@ -1,5 +1,6 @@
 // The memory of a running schedule on one rank, laid out once from its table: own stash slots, the guest area
-// in the shared window, boundary buffers; everything aligned to 64 bytes, nothing allocated inside a step.
+// in the shared window, boundary buffers; everything in the memory of the rank's device, aligned to 64 bytes,
+// nothing allocated inside a step.
 // It keeps account of what lies in every slot: a table that overwrites or reads the wrong one is caught.
 #pragma once
 
@@ -9,8 +10,8 @@
 
 #include "parallel/plan/dependencies.h"
 #include "parallel/plan/schedule.h"
-#include "parallel/run/aligned_bytes.h"
 #include "parallel/run/communicator.h"
+#include "parallel/run/device.h"
 #include "parallel/run/stage.h"
 
 namespace lacuna {
@@ -18,7 +19,7 @@ namespace lacuna {
 class StashStore {
  public:
   // Collective over `pipeline`. A slot is as large as the largest piece that the table ever puts there.
-  StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage);
+  StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage, Device& device);
 
   // The stash of a compute action, one pointer a piece. `arrive` takes the slots, which must be free;
   // `present` requires that this stash lies in them; `leave` gives them back.
@@ -26,7 +27,7 @@ class StashStore {
   StashPieces present(const Action& action);
   void leave(const Action& action);
 
-  // One-sided copies to and from the partner's guest area.
+  // One-sided copies to and from the partner's guest area, in the queues kEvictQueue and kLoadQueue.
   void evict(const Action& action);
   void load(const Action& action);
 
@@ -34,10 +35,11 @@ class StashStore {
   std::byte* send_buffer(Tag tag, int index) { return buffer(send_, tag, index); }
   std::size_t boundary_bytes() const { return boundary_bytes_; }
 
-  // Slots that were ever occupied, in bytes. The guests' count is kept by the evictor in the area itself; it
-  // is final once the ranks have met (barrier, all-reduce) after the step.
+  // Slots that were ever occupied, in bytes. Only the evictor sees what it does in a guest area: after a step
+  // the partners meet once, and as every step uses the same slots, the count then stands.
   std::size_t own_high_water() const { return own_high_water_; }
-  std::size_t guest_high_water() const;
+  std::size_t guest_high_water() const { return guest_high_water_; }
+  void tell_guest_high_water();
   bool empty() const;  // no stash in an own slot, none of ours at the partner
   void close();        // collective
 
@@ -48,7 +50,7 @@ class StashStore {
     bool touched = false;
   };
   struct Buffers {
-    AlignedBytes memory[2];  // per tag
+    DeviceBytes memory[2];  // per tag
   };
   std::size_t lay_out_own(const Schedule& schedule, const RankTable& table, const Stage& stage);
   std::size_t lay_out_guests(const RankTable& table, const Stage& stage);
@@ -62,14 +64,18 @@ class StashStore {
 
   Communicator& pipeline_;
   const Stage& stage_;
-  int partner_ = -1;
+  Device& device_;
+  int partner_ = -1;   // whose guest area this rank uses
+  int guest_of_ = -1;  // who uses this rank's
+  bool told_ = false;
   std::size_t boundary_bytes_ = 0, boundary_stride_ = 0;
   std::vector<Slot> own_, guests_;  // guests_: our pieces in the partner's area
-  AlignedBytes arena_;
+  DeviceBytes arena_;
   std::unique_ptr<SharedWindow> window_;
   Buffers receive_, send_;
   std::vector<std::byte*> pieces_;  // what the last StashPieces points at
-  std::size_t own_high_water_ = 0, guest_bytes_used_ = 0;
+  std::size_t own_high_water_ = 0, guest_high_water_ = 0;
+  std::size_t used_at_partner_ = 0;
 };
 
 }  // namespace lacuna

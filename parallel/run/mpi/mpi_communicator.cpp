@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 
 #include "parallel/run/mpi/mpi_check.h"
@@ -194,7 +195,12 @@ void MpiCommunicator::require_shared_memory(std::size_t bytes) {
 std::unique_ptr<SharedWindow> MpiCommunicator::open_window(std::size_t bytes) {
   require_one_node();
   require_shared_memory(bytes);
-  return std::make_unique<MpiWindow>(*this, collectives_, bytes);
+  auto window = std::make_unique<MpiWindow>(*this, collectives_, bytes);
+  if (bytes > 0) std::memset(window->base(rank()), 0, bytes);
+  window->sync();
+  barrier();
+  window->sync();
+  return window;
 }
 
 void MpiCommunicator::close_window(std::unique_ptr<SharedWindow> window) {
