@@ -1,9 +1,8 @@
-// What every launcher shares: the stream type, checks of the runtime's return codes, ceil division on the device.
+// What every launcher shares: the stream type, checks of the runtime's return codes and of arguments. Free of
+// fmt, which nvcc cannot read: .cu files report through these functions.
 #pragma once
 
 #include <cuda_runtime.h>
-
-#include "src/base/error.h"
 
 namespace lacuna::cuda {
 
@@ -15,4 +14,14 @@ inline void check_launch(const char* kernel) {
   check(cudaGetLastError(), kernel);
 }
 
+// Throws Error(Internal) that names the condition and the place.
+[[noreturn]] void broken(const char* condition, const char* file, int line);
+
 }  // namespace lacuna::cuda
+
+// LACUNA_ASSERT for .cu files.
+#define LACUNA_CUDA_ASSERT(condition)                         \
+  do {                                                        \
+    if (!(condition)) [[unlikely]]                            \
+      ::lacuna::cuda::broken(#condition, __FILE__, __LINE__); \
+  } while (0)

@@ -1,6 +1,6 @@
 // RMSNorm for training (arXiv 1910.07467): y = x · rstd · w, rstd = 1/sqrt(mean(x²) + eps), row by row, and
 // its gradients. Statistics and sums are in the accumulation type A (double for F64, else float); their order
-// order depends on the shape alone.
+// depends on the shape alone.
 //
 // Pointers are device memory of the caller, contiguous, aligned to 16 bytes. dtype: F64, F32 or BF16.
 #pragma once
