@@ -201,7 +201,7 @@ inline bool is_aligned(const void* pointer) {
 }
 // The first dimension of a grid has 31 bits.
 inline unsigned grid_of(std::int64_t blocks) {
-  LACUNA_CUDA_ASSERT(blocks > 0 && blocks <= 0x7fffffff);
+  LACUNA_ASSERT(blocks > 0 && blocks <= 0x7fffffff);
   return static_cast<unsigned>(blocks);
 }
 

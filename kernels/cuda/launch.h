@@ -1,8 +1,16 @@
-// What every launcher shares: the stream type, checks of the runtime's return codes and of arguments. Free of
-// fmt, which nvcc cannot read: .cu files report through these functions.
+// What every launcher shares: the stream type, checks of the runtime's return codes and of arguments.
 #pragma once
 
 #include <cuda_runtime.h>
+
+#ifdef __CUDACC__  // nvcc cannot read fmt, so .cu files report through the functions here
+#define LACUNA_ASSERT(condition)                                                           \
+  do {                                                                                     \
+    if (!(condition)) [[unlikely]] ::lacuna::cuda::broken(#condition, __FILE__, __LINE__); \
+  } while (0)
+#else
+#include "src/base/error.h"
+#endif
 
 namespace lacuna::cuda {
 
@@ -18,10 +26,3 @@ inline void check_launch(const char* kernel) {
 [[noreturn]] void broken(const char* condition, const char* file, int line);
 
 }  // namespace lacuna::cuda
-
-// LACUNA_ASSERT for .cu files.
-#define LACUNA_CUDA_ASSERT(condition)                         \
-  do {                                                        \
-    if (!(condition)) [[unlikely]]                            \
-      ::lacuna::cuda::broken(#condition, __FILE__, __LINE__); \
-  } while (0)

@@ -211,7 +211,7 @@ std::int64_t backward_blocks(const Spread& spread, std::int64_t rows) {
 void rms_norm(DType dtype, const void* x, const void* weight, double eps, void* y, void* rstd,
               std::int64_t rows, std::int64_t n, Stream stream) {
   if (rows == 0) return;
-  LACUNA_CUDA_ASSERT(n > 0 && is_aligned(x) && is_aligned(y) && is_aligned(weight));
+  LACUNA_ASSERT(n > 0 && is_aligned(x) && is_aligned(y) && is_aligned(weight));
   with_float_type(dtype, [&]<class Tag>(Tag) {
     using T = typename Tag::type;
     using A = Accumulate<T>;
@@ -243,9 +243,9 @@ std::size_t rms_norm_backward_workspace(DType dtype, std::int64_t rows, std::int
 void rms_norm_backward(DType dtype, const RmsNormGrad& grad, std::int64_t rows, std::int64_t n,
                        Stream stream) {
   if (rows == 0) return;
-  LACUNA_CUDA_ASSERT(n > 0 && is_aligned(grad.dy) && is_aligned(grad.x) && is_aligned(grad.weight) &&
+  LACUNA_ASSERT(n > 0 && is_aligned(grad.dy) && is_aligned(grad.x) && is_aligned(grad.weight) &&
                      is_aligned(grad.carried) && is_aligned(grad.dx) && is_aligned(grad.carried_copy));
-  LACUNA_CUDA_ASSERT(grad.carried || !grad.carried_copy);
+  LACUNA_ASSERT(grad.carried || !grad.carried_copy);
   with_float_type(dtype, [&]<class Tag>(Tag) {
     using T = typename Tag::type;
     using A = Accumulate<T>;

@@ -198,7 +198,7 @@ Layout layout_of(const GluShape& shape) {
   Layout layout{shape.rows * shape.cols, shape.cols, shape.gate_stride, shape.up_stride, false};
   if (layout.gate_stride == 0) layout.gate_stride = shape.cols;
   if (layout.up_stride == 0) layout.up_stride = shape.cols;
-  LACUNA_CUDA_ASSERT(layout.gate_stride >= shape.cols && layout.up_stride >= shape.cols);
+  LACUNA_ASSERT(layout.gate_stride >= shape.cols && layout.up_stride >= shape.cols);
   layout.flat = shape.rows <= 1 || (layout.gate_stride == shape.cols && layout.up_stride == shape.cols);
   return layout;
 }
@@ -240,7 +240,7 @@ void glu_forward(const GluShape& shape, const void* gate, const void* up, void* 
                  void* workspace, Stream stream) {
   const Layout layout = layout_of(shape);
   if (layout.elements == 0) return;
-  LACUNA_CUDA_ASSERT(is_aligned(gate) && is_aligned(up) && is_aligned(product));
+  LACUNA_ASSERT(is_aligned(gate) && is_aligned(up) && is_aligned(product));
   ProductSums* partials = static_cast<ProductSums*>(workspace);
   std::int64_t blocks = 0;
   with_shape(shape, layout, [&]<class Tag, int V, class Form>(Tag, std::integral_constant<int, V>, Form) {
@@ -258,8 +258,8 @@ void glu_backward(const GluShape& shape, void* gate, void* up, const void* produ
                   double l1, Stream stream) {
   const Layout layout = layout_of(shape);
   if (layout.elements == 0) return;
-  LACUNA_CUDA_ASSERT(is_aligned(gate) && is_aligned(up) && is_aligned(product) && is_aligned(product_grad));
-  LACUNA_CUDA_ASSERT(product || l1 == 0);
+  LACUNA_ASSERT(is_aligned(gate) && is_aligned(up) && is_aligned(product) && is_aligned(product_grad));
+  LACUNA_ASSERT(product || l1 == 0);
   with_shape(shape, layout, [&]<class Tag, int V, class Form>(Tag, std::integral_constant<int, V>, Form) {
     using T = typename Tag::type;
     const std::int64_t blocks = ceil_div(ceil_div(layout.elements, V), kThreads * kBackwardPacks);
