@@ -44,7 +44,7 @@ const std::vector<Room>& rooms() {
       {"GoogleTest", "^g(test|mock)/", {"tests"}},
       {"CUDA",
        "^(cuda|cublas|cudnn|nvtx3/)",
-       {"kernels/cuda", "src/infer", "src/model", "parallel/run/nccl"}},
+       {"kernels/cuda", "src/infer", "src/model", "parallel/run/cuda", "parallel/run/nccl", "tests"}},
   };
   return all;
 }
@@ -60,7 +60,9 @@ std::string Modules::module_of(const std::string& path) const {
 Modules read_modules(const std::string& cmake_text) {
   std::map<std::string, std::string> folder_of_name;
   std::map<std::string, std::vector<std::string>> names;  // folder -> names of its dependencies
-  const std::regex line("lacuna_module\\(\\s*(\\w+)\\s+([\\w/]+)(?:\\s+DEPS\\s+([^)]*))?\\)");
+  const std::regex line(
+      "lacuna_module\\(\\s*(\\w+)\\s+([\\w/"
+      "]+)(?:\\s+CUDA)?(?:\\s+LIBS(?:\\s+lib_\\w+)+)?(?:\\s+DEPS\\s+([^)]*))?\\)");
   for (std::sregex_iterator at(cmake_text.begin(), cmake_text.end(), line), end; at != end; ++at) {
     folder_of_name[(*at)[1]] = (*at)[2];
     std::istringstream words((*at)[3]);

@@ -12,13 +12,16 @@ const char* kTable =
     "lacuna_module(kernels kernels/cpu DEPS base)\n"
     "lacuna_module(run parallel/run DEPS base)\n"
     "lacuna_module(mpi parallel/run/mpi DEPS run lib_mpi)\n"
+    "lacuna_module(nccl parallel/run/nccl CUDA LIBS lib_nccl DEPS run base)\n"
     "lacuna_module(model src/model DEPS arch run TORCH)\n";
 
 TEST(Rules, TheTableIsReadWithItsReach) {
   const Modules modules = read_modules(kTable);
-  EXPECT_EQ(modules.may_include.size(), 6u);
+  EXPECT_EQ(modules.may_include.size(), 7u);
   EXPECT_EQ(modules.may_include.at("src/model"),
             (std::set<std::string>{"src/model", "src/arch", "parallel/run", "src/base"}));
+  EXPECT_EQ(modules.may_include.at("parallel/run/nccl"),
+            (std::set<std::string>{"parallel/run/nccl", "parallel/run", "src/base"}));
   EXPECT_EQ(modules.module_of("parallel/run/mpi/x.cpp"), "parallel/run/mpi");
   EXPECT_EQ(modules.module_of("parallel/run/x.cpp"), "parallel/run");
   EXPECT_EQ(modules.module_of("elsewhere/x.cpp"), "");
