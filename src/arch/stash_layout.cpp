@@ -13,7 +13,8 @@ class Builder {
  public:
   void add(std::string_view name, std::int64_t rows, std::int64_t cols, DType dtype) {
     layout_.slots.push_back({name, rows, cols, dtype, layout_.bytes});
-    layout_.bytes += static_cast<std::size_t>(round_up(static_cast<std::int64_t>(layout_.slots.back().bytes()), 64));
+    layout_.bytes +=
+        static_cast<std::size_t>(round_up(static_cast<std::int64_t>(layout_.slots.back().bytes()), 64));
   }
   StashLayout take() { return std::move(layout_); }
 

@@ -21,15 +21,17 @@
 //   query_raw, key_raw     q, k before their norms  unused (the four slots exist only with qk_norm)
 //   query_rstd, key_rstd   1/rms of each head       unused
 //
-// A routed FFN with E experts (src/arch/routed_ffn.h) has `product` before experts are switched off, and after
-// input_grad with the gates multiplied in; and for a router with weights, r rows an expert where it has rows:
+// A routed FFN with E experts (src/arch/routed_ffn.h) has `product` before experts are switched off, and
+// after input_grad with the gates multiplied in; and for a router with weights, r rows an expert where it has
+// rows:
 //
 //   experts     E          gate of each expert, 0: off (statistic)   same
 //   score       E          router's scores (statistic)               their gradients   (a rank's own tokens)
 //   router_gate, router_up E·r each  A·x and B·x                     their gradients   (a rank's own tokens)
 //
 // The gradients of the norms' weights are added by input_grad, which still has the gradient of a norm's
-// output, and so is that of a router's scale; those of all matrices and biases by weight_grad, which needs exactly the second layout.
+// output, and so is that of a router's scale; those of all matrices and biases by weight_grad, which needs
+// exactly the second layout.
 #pragma once
 
 #include <cstddef>
@@ -57,7 +59,7 @@ struct StashSlot {
 
 struct StashLayout {
   std::vector<StashSlot> slots;
-  std::size_t bytes = 0;  // whole, a multiple of 64
+  std::size_t bytes = 0;                             // whole, a multiple of 64
   const StashSlot& at(std::string_view name) const;  // Error(Internal) when absent
 };
 
@@ -74,12 +76,12 @@ struct MicroShape {
 
 StashLayout block_stash(const ModelConfig& config, const MicroShape& shape, StashKind kind);
 
-// The stash of the last stage's final norm, head and loss: the norm's input and statistic, and `norm`, its output,
-// which the head's forward replaces by its gradient. No logits: see head_rows.
+// The stash of the last stage's final norm, head and loss: the norm's input and statistic, and `norm`, its
+// output, which the head's forward replaces by its gradient. No logits: see head_rows.
 StashLayout head_stash(const ModelConfig& config, const MicroShape& shape);
 
-// The logits are made, scored and turned into gradients for this many tokens at a time, an eighth of a micro-batch
-// where that is enough to fill a matrix product: all of them never exist at once.
+// The logits are made, scored and turned into gradients for this many tokens at a time, an eighth of a
+// micro-batch where that is enough to fill a matrix product: all of them never exist at once.
 std::int64_t head_rows(const MicroShape& shape);
 
 // Bytes of the activation (and of its gradient) that passes between two stages.

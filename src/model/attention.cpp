@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/model/cuda/ops.h"
 #include "src/model/element_types.h"
 
 namespace lacuna {
@@ -23,6 +24,10 @@ void copy_rows(const From* from, std::int64_t from_stride, To* to, std::int64_t 
 
 at::Tensor first_rows(const at::Tensor& buffer, std::int64_t rows, std::int64_t cols) {
   return buffer.narrow(0, 0, rows * cols).view({rows, cols});
+}
+
+on_cuda::AttentionPlan plan_of(const AttentionShape& s) {
+  return {s.sequences, s.seq_len, s.kv_heads, s.group, s.head_dim, s.window};
 }
 
 void product(const at::Tensor& a, const at::Tensor& b, at::Tensor out) {
@@ -177,7 +182,8 @@ struct Attention::Run {
   }
 };
 
-Attention::Attention(const AttentionShape& shape, at::ScalarType compute) : shape_(shape) {
+Attention::Attention(const AttentionShape& shape, at::ScalarType compute, at::Device device) : shape_(shape) {
+  if (device.is_cuda()) return;  // its kernels keep no workspace
   const at::TensorOptions type = at::TensorOptions().dtype(accumulate_type(compute));
   const std::int64_t tile_rows = std::min(kTileTokens, shape.seq_len) * shape.group;
   const std::int64_t tile = tile_rows * std::max(shape.seq_len, shape.head_dim);
@@ -192,6 +198,7 @@ Attention::Attention(const AttentionShape& shape, at::ScalarType compute) : shap
 
 void Attention::forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                         const at::Tensor& context, const at::Tensor& lse) {
+  if (query.is_cuda()) return on_cuda::attention_forward(plan_of(shape_), query, key, value, context, lse);
   with_element_type(query.scalar_type(), [&]<class T>(T) {
     for (std::int64_t sequence = 0; sequence < shape_.sequences; ++sequence)
       for (std::int64_t head = 0; head < shape_.kv_heads; ++head) {
@@ -205,6 +212,8 @@ void Attention::forward(const at::Tensor& query, const at::Tensor& key, const at
 
 void Attention::backward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          const at::Tensor& context, const at::Tensor& lse, const at::Tensor& context_grad) {
+  if (query.is_cuda())
+    return on_cuda::attention_backward(plan_of(shape_), query, key, value, context, lse, context_grad);
   with_element_type(query.scalar_type(), [&]<class T>(T) {
     for (std::int64_t sequence = 0; sequence < shape_.sequences; ++sequence)
       for (std::int64_t head = 0; head < shape_.kv_heads; ++head) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 
@@ -21,7 +22,7 @@ struct AttentionShape {
 
 class Attention {
  public:
-  Attention(const AttentionShape& shape, at::ScalarType compute);
+  Attention(const AttentionShape& shape, at::ScalarType compute, at::Device device = at::kCPU);
 
   // query, context [tokens, heads·d], key and value [tokens, kv_heads·d] in the compute type; lse
   // [tokens, heads] in the accumulation type. Writes context and lse.

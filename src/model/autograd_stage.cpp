@@ -25,15 +25,17 @@ std::vector<StagePlace> places_of(const LlamaStageOptions& options) {
   return out;
 }
 
-ModuleResult llama_module(const ModelConfig& config, double l1, const ModuleCall& call) {
+ModuleResult llama_module(const ModelConfig& config, const Penalty& l1, const ModuleCall& call) {
   ModuleResult out;
   const at::Tensor x =
       call.first ? reference_embedding(call.weight, call.tokens, call.sequences) : call.input;
   const auto add_penalty = [&](int, const at::Tensor& product) {
-    const at::Tensor term = product.abs().sum() * l1;
+    const at::Tensor size = product.abs();
+    const at::Tensor price = l1.knee > 0 ? (size / l1.knee).log1p() * l1.knee : size;
+    const at::Tensor term = price.sum() * l1.weight;
     out.penalty = out.penalty.defined() ? out.penalty + term : term;
   };
-  out.output = reference_blocks(config, call.weight, call.layers, x, l1 != 0 ? add_penalty : ProductSink{});
+  out.output = reference_blocks(config, call.weight, call.layers, x, l1.weight != 0 ? add_penalty : ProductSink{});
   if (call.last)
     out.output = reference_loss(reference_logits(config, call.head_weight, out.output), call.targets);
   return out;
@@ -52,7 +54,7 @@ struct AutogradStage::State {
     module = [this](const ModuleCall& call) {
       const double terms =
           static_cast<double>(batch.global_tokens) * static_cast<double>(options.config.layers);
-      return llama_module(options.config, batch.l1 / terms, call);
+      return llama_module(options.config, {batch.l1 / terms, batch.l1_knee}, call);
     };
   }
 
@@ -70,7 +72,7 @@ struct AutogradStage::State {
 
   at::Tensor activation(const std::byte* memory) const {
     const MicroShape& s = options.shape;
-    return view_memory(const_cast<std::byte*>(memory), s.tokens(), options.config.hidden, s.compute)
+    return view_memory(const_cast<std::byte*>(memory), s.tokens(), options.config.hidden, s.compute, at::kCPU)
         .view({s.sequences, s.seq_len, options.config.hidden});
   }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "src/model/linear.h"
 #include "src/model/norm.h"
 #include "src/model/stash_view.h"
@@ -16,8 +18,8 @@ at::Tensor weight_of(const LocalParameter* parameter) {
 
 }  // namespace
 
-BlockStash::BlockStash(std::byte* memory, const StashLayout& layout) {
-  const auto slot = [&](std::string_view name) { return view_slot(memory, layout, name); };
+BlockStash::BlockStash(std::byte* memory, const StashLayout& layout, at::Device device) {
+  const auto slot = [&](std::string_view name) { return view_slot(memory, layout, name, device); };
   input = slot("input");
   norm1 = slot("norm1");
   query = slot("query");
@@ -36,6 +38,10 @@ BlockStash::BlockStash(std::byte* memory, const StashLayout& layout) {
   key_raw = slot("key_raw");
   query_rstd = slot("query_rstd");
   key_rstd = slot("key_rstd");
+  experts = slot("experts");
+  score = slot("score");
+  router_gate = slot("router_gate");
+  router_up = slot("router_up");
 }
 
 Block::Block(ModelContext& context, ParameterStore& store, int layer) : context_(context), layer_(layer) {
@@ -88,6 +94,7 @@ Block::Block(ModelContext& context, ParameterStore& store, int layer) : context_
         break;
     }
   }
+  if (context.config.is_routed()) routing_.emplace(context, store, layer);
 }
 
 void Block::row_parallel(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
@@ -119,30 +126,35 @@ void Block::attention_forward(const BlockStash& s) const {
   context_.attention.forward(s.query, s.key, s.value, s.context, s.lse);
 }
 
-ProductCounts Block::forward(const BlockStash& s, const at::Tensor& output) const {
+void Block::forward(const BlockStash& s, const at::Tensor& output, ProductCounts& counts) const {
   attention_forward(s);
   row_parallel(s.input, s.context, weights_.output->weight, s.middle);
   rms_norm(s.middle, weights_.norm2->weight, context_.config.norm_eps, s.norm2, s.rstd2);
   const at::Tensor x = context_.shards.gather(s.norm2, context_.work.all);
   linear(x, weights_.gate->weight, {}, s.gate);
   linear(x, weights_.up->weight, {}, s.up);
-  const ProductCounts counts =
-      glu_forward(context_.config.activation, s.gate, s.up, s.product, context_.work.neuron_sums);
-  if (output.defined()) row_parallel(s.middle, s.product, weights_.down->weight, output);
-  return counts;
+  ProductCounts unrouted;
+  glu_forward(context_.config.activation, s.gate, s.up, s.product, context_.work.neuron_sums,
+              routing_ ? unrouted : counts);
+  if (routing_) counts.add(routing_->forward(s, context_.work.neurons), s.product.numel());
+  if (!output.defined()) return;
+  const at::Tensor product = routing_ ? context_.work.neurons : s.product;
+  row_parallel(s.middle, product, weights_.down->weight, output);
+  if (routing_) routing_->add_means(s, output);
 }
 
 // Leaves the gradient of `middle` in work.residual and the output's gradient in the slot `middle`.
-void Block::ffn_input_grad(const BlockStash& s, const at::Tensor& grad, double l1) const {
+void Block::ffn_input_grad(const BlockStash& s, const at::Tensor& grad, Penalty l1) const {
   const Workspace& work = context_.work;
   linear_input_grad(context_.shards.gather(grad, work.all_grad), weights_.down->weight, work.neurons);
+  if (routing_) routing_->product_grad(s, work.neurons, std::exchange(l1, {}));
   glu_backward(context_.config.activation, s.gate, s.up, s.product, work.neurons, l1, work.neuron_sums);
   linear_input_grad(s.gate, weights_.gate->weight, work.all);
   linear_input_grad_add(s.up, weights_.up->weight, work.all);
   const at::Tensor norm_grad = context_.shards.scatter_sum(work.all, work.mine);
+  if (routing_) routing_->add_input_grad(s, norm_grad);
   rms_norm_backward(norm_grad, s.middle, s.rstd2, weights_.norm2->weight, grad, work.residual,
-                    weights_.norm2->grad);
-  s.middle.copy_(grad);
+                    weights_.norm2->grad, s.middle);
 }
 
 void Block::attention_input_grad(const BlockStash& s, const at::Tensor& grad) const {
@@ -163,11 +175,10 @@ void Block::attention_input_grad(const BlockStash& s, const at::Tensor& grad) co
   linear_input_grad_add(s.value, weights_.value->weight, work.all);
   const at::Tensor norm_grad = context_.shards.scatter_sum(work.all, work.mine);
   rms_norm_backward(norm_grad, s.input, s.rstd1, weights_.norm1->weight, work.residual, grad,
-                    weights_.norm1->grad);
-  s.input.copy_(work.residual);
+                    weights_.norm1->grad, s.input);
 }
 
-void Block::input_grad(const BlockStash& s, const at::Tensor& grad, double l1) const {
+void Block::input_grad(const BlockStash& s, const at::Tensor& grad, Penalty l1) const {
   ffn_input_grad(s, grad, l1);
   attention_input_grad(s, grad);
 }
@@ -179,6 +190,7 @@ void Block::weight_grad(const BlockStash& s) const {
   const at::Tensor norm2 = shards.gather(s.norm2, work.all);
   linear_weight_grad(s.gate, norm2, weights_.gate->grad);
   linear_weight_grad(s.up, norm2, weights_.up->grad);
+  if (routing_) routing_->weight_grad(s);
   linear_weight_grad(shards.gather(s.input, work.all_grad), s.context, weights_.output->grad);
   const at::Tensor norm1 = shards.gather(s.norm1, work.all);
   linear_weight_grad(s.query, norm1, weights_.query->grad);

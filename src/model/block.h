@@ -5,18 +5,22 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 #include "optim/local_parameter.h"
 #include "src/model/ffn_glu.h"
+#include "src/model/ffn_routed.h"
 #include "src/model/model_context.h"
 #include "src/model/parameter_store.h"
 
 namespace lacuna {
 
-// Views of the slots; those of qk_norm are undefined without it.
+// Views of the slots; those of qk_norm and of routed FFNs are undefined without them.
 struct BlockStash {
-  BlockStash(std::byte* memory, const StashLayout& layout);
+  BlockStash(std::byte* memory, const StashLayout& layout, at::Device device);
   at::Tensor input, norm1, query, key, value, context, middle, norm2, gate, up, product, lse, rstd1, rstd2;
   at::Tensor query_raw, key_raw, query_rstd, key_rstd;
+  at::Tensor experts, score, router_gate, router_up;
 };
 
 class Block {
@@ -26,11 +30,11 @@ class Block {
   int layer() const { return layer_; }
 
   // Reads stash.input, fills the rest, writes the block's output [tokens/tp, hidden] unless it is undefined
-  // (recompute, which does not need it).
-  ProductCounts forward(const BlockStash& stash, const at::Tensor& output) const;
-  // grad [tokens/tp, hidden]: the gradient of the output on entry, of the input on return. l1 is the weight
-  // of the sum of |product|.
-  void input_grad(const BlockStash& stash, const at::Tensor& grad, double l1) const;
+  // (recompute, which does not need it). Adds what the FFN's products count to `tally`.
+  void forward(const BlockStash& stash, const at::Tensor& output, ProductCounts& tally) const;
+  // grad [tokens/tp, hidden]: the gradient of the output on entry, of the input on return. l1 prices
+  // the products.
+  void input_grad(const BlockStash& stash, const at::Tensor& grad, Penalty l1) const;
   void weight_grad(const BlockStash& stash) const;
 
  private:
@@ -43,7 +47,7 @@ class Block {
   };
 
   void attention_forward(const BlockStash& stash) const;
-  void ffn_input_grad(const BlockStash& stash, const at::Tensor& grad, double l1) const;
+  void ffn_input_grad(const BlockStash& stash, const at::Tensor& grad, Penalty l1) const;
   void attention_input_grad(const BlockStash& stash, const at::Tensor& grad) const;
   // y = residual + the sum over ranks of x·Wᵀ for this rank's tokens.
   void row_parallel(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
@@ -52,6 +56,7 @@ class Block {
   ModelContext& context_;
   int layer_;
   Weights weights_;
+  std::optional<ExpertRouting> routing_;
 };
 
 }  // namespace lacuna

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/base/error.h"
+#include "src/model/cuda/ops.h"
 #include "src/model/element_types.h"
 
 namespace lacuna {
@@ -139,13 +140,31 @@ class Loss {
   std::vector<A> top_, sums_;
 };
 
+void cross_entropy_on_cuda(const at::Tensor& logits, const at::Tensor& targets, VocabColumns columns,
+                           double scale, const TokenShards& shards, const at::Tensor& loss) {
+  if (shards.size() == 1) return on_cuda::cross_entropy(logits, targets, columns.valid, scale, loss);
+  const at::ScalarType sum_type = accumulate_type(logits.scalar_type());
+  const DType dtype = sum_type == at::kDouble ? DType::F64 : DType::F32;
+  const at::Tensor top = at::empty({logits.size(0)}, logits.options().dtype(sum_type));
+  const at::Tensor sums = at::empty({logits.size(0), 2}, top.options());
+  on_cuda::logit_statistics(logits, targets, columns.first, columns.valid, top, sums);
+  const at::Tensor top_of_all = top.clone();
+  shards.communicator()->all_reduce_max(top_of_all.data_ptr(), static_cast<std::size_t>(top.numel()), dtype);
+  on_cuda::logit_rebase(logits, targets, columns.first, columns.valid, top, top_of_all, sums);
+  shards.communicator()->all_reduce_sum(sums.data_ptr(), static_cast<std::size_t>(sums.numel()), dtype);
+  on_cuda::logit_gradient(logits, targets, columns.first, columns.valid, top_of_all, sums, scale, loss);
+}
+
 }  // namespace
 
-double cross_entropy(const at::Tensor& logits, std::span<const std::int32_t> targets, VocabColumns columns,
-                     double scale, const TokenShards& shards) {
-  LACUNA_ASSERT(logits.size(0) == static_cast<std::int64_t>(targets.size()));
-  return with_element_type(logits.scalar_type(),
-                           [&]<class T>(T) { return Loss<T>(logits, targets, columns, scale).run(shards); });
+void cross_entropy(const at::Tensor& logits, const TokenIds& targets, VocabColumns columns, double scale,
+                   const TokenShards& shards, const at::Tensor& loss) {
+  LACUNA_ASSERT(logits.size(0) == static_cast<std::int64_t>(targets.host.size()));
+  if (logits.is_cuda()) return cross_entropy_on_cuda(logits, targets.device, columns, scale, shards, loss);
+  const double sum = with_element_type(logits.scalar_type(), [&]<class T>(T) {
+    return Loss<T>(logits, targets.host, columns, scale).run(shards);
+  });
+  *loss.data_ptr<double>() += sum;
 }
 
 }  // namespace lacuna

@@ -5,8 +5,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <span>
 
+#include "src/model/embedding.h"
 #include "src/model/token_shards.h"
 
 namespace lacuna {
@@ -17,8 +17,9 @@ struct VocabColumns {
 };
 
 // logits [tokens, columns] become the gradient of scale · Σ loss; rows with target -1 and padding get zero.
-// Returns Σ loss in nats over rows with a target, summed in double: the same on every rank.
-double cross_entropy(const at::Tensor& logits, std::span<const std::int32_t> targets, VocabColumns columns,
-                     double scale, const TokenShards& shards);
+// Adds Σ loss in nats over rows with a target, summed in double, to the double at `loss` (on the logits'
+// device): the same on every rank.
+void cross_entropy(const at::Tensor& logits, const TokenIds& targets, VocabColumns columns, double scale,
+                   const TokenShards& shards, const at::Tensor& loss);
 
 }  // namespace lacuna

@@ -18,13 +18,18 @@ std::int64_t local_row(const LocalParameter& table, std::int32_t token) {
 
 }  // namespace
 
-void embed(const LocalParameter& table, std::span<const std::int32_t> tokens, const TokenShards& shards,
+void embed(const LocalParameter& table, const TokenIds& tokens, const TokenShards& shards,
            const at::Tensor& out, const at::Tensor& all) {
   const at::Tensor& to = shards.size() == 1 ? out : all;
+  if (to.is_cuda()) {
+    on_cuda::embed(table.weight, table.local.slab.offset[0], tokens.device, to);
+    shards.scatter_sum(to, out);
+    return;
+  }
   const std::int64_t n = table.weight.size(1);
   with_element_type(table.weight.scalar_type(), [&]<class T>(T) {
     T* row = to.data_ptr<T>();
-    for (std::int32_t token : tokens) {
+    for (std::int32_t token : tokens.host) {
       const std::int64_t index = local_row(table, token);
       if (index < 0)
         std::fill(row, row + n, T{});
@@ -36,14 +41,15 @@ void embed(const LocalParameter& table, std::span<const std::int32_t> tokens, co
   shards.scatter_sum(to, out);
 }
 
-void embed_grad(LocalParameter& table, std::span<const std::int32_t> tokens, const TokenShards& shards,
-                const at::Tensor& grad, const at::Tensor& all) {
+void embed_grad(LocalParameter& table, const TokenIds& tokens, const on_cuda::RowIndex& by_row,
+                const TokenShards& shards, const at::Tensor& grad, const at::Tensor& all) {
   const at::Tensor rows = shards.gather(grad, all);
+  if (rows.is_cuda()) return on_cuda::embed_grad(by_row, rows, table.grad);
   const std::int64_t n = table.weight.size(1);
   with_element_type(rows.scalar_type(), [&]<class T>(T) {
     using A = Accumulate<T>;
     const T* row = rows.const_data_ptr<T>();
-    for (std::int32_t token : tokens) {
+    for (std::int32_t token : tokens.host) {
       const std::int64_t index = local_row(table, token);
       if (index >= 0) {
         A* to = table.grad.data_ptr<A>() + index * n;

@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
+#include "src/model/cuda/ops.h"
 #include "src/model/element_types.h"
 
 namespace lacuna {
@@ -68,10 +70,10 @@ struct DoubleRelu {
 };
 
 template <class Form, class T, class A>
-ProductCounts forward_elements(const T* gate, const T* up, const A* sigmoid, T* product, std::int64_t n) {
+void forward_elements(const T* gate, const T* up, const A* sigmoid, T* product, std::int64_t n,
+                      ProductCounts& tally) {
   constexpr std::int64_t kChunk = 4096;  // bounds the error of the float sums of |product|
-  ProductCounts counts;
-  counts.elements = n;
+  double l1 = 0;
   for (std::int64_t begin = 0; begin < n; begin += kChunk) {
     const std::int64_t size = std::min(kChunk, n - begin);
     T* out = product + begin;
@@ -81,11 +83,11 @@ ProductCounts forward_elements(const T* gate, const T* up, const A* sigmoid, T* 
     }
     std::int32_t zeros = 0;
     for (std::int64_t i = 0; i < size; ++i) zeros += static_cast<A>(out[i]) == A{0} ? 1 : 0;
-    counts.zeros += zeros;
-    counts.l1 += static_cast<double>(
+    tally.zeros += zeros;
+    l1 += static_cast<double>(
         lane_sum<A>(size, [out](std::int64_t i) { return std::abs(static_cast<A>(out[i])); }));
   }
-  return counts;
+  tally.l1 += l1;
 }
 
 // In chunks, selects first: one loop with several selects on the same value would become branches.
@@ -137,23 +139,52 @@ void write_sigmoid(Activation activation, const at::Tensor& gate, at::Tensor scr
 
 }  // namespace
 
-ProductCounts glu_forward(Activation activation, const at::Tensor& gate, const at::Tensor& up,
-                          const at::Tensor& product, const at::Tensor& scratch) {
+void ProductCounts::add(const at::Tensor& zeros_and_l1, std::int64_t count) {
+  elements += count;
+  if (device.defined()) {
+    device.narrow(0, 2, 2).add_(zeros_and_l1);
+    return;
+  }
+  const double* values = zeros_and_l1.const_data_ptr<double>();
+  zeros += static_cast<std::int64_t>(values[0]);
+  l1 += values[1];
+}
+
+void ProductCounts::add_fetched(const double* values) {
+  zeros += static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(values[0])) +
+           static_cast<std::int64_t>(values[2]);
+  l1 += values[1] + values[3];
+}
+
+void glu_forward(Activation activation, const at::Tensor& gate, const at::Tensor& up,
+                 const at::Tensor& product, const at::Tensor& scratch, ProductCounts& tally) {
+  tally.elements += gate.numel();
+  if (gate.is_cuda()) return on_cuda::glu_forward(activation, gate, up, product, tally.device);
   write_sigmoid(activation, gate, scratch);
-  return with_element_type(gate.scalar_type(), [&]<class T>(T) {
+  with_element_type(gate.scalar_type(), [&]<class T>(T) {
     using A = Accumulate<T>;
-    return with_form(activation, [&]<class Form>(Form) {
-      return forward_elements<Form, T, A>(
-          gate.const_data_ptr<T>(), up.const_data_ptr<T>(),
-          activation == Activation::Silu ? scratch.const_data_ptr<A>() : nullptr, product.data_ptr<T>(),
-          gate.numel());
+    with_form(activation, [&]<class Form>(Form) {
+      forward_elements<Form, T, A>(gate.const_data_ptr<T>(), up.const_data_ptr<T>(),
+                                   activation == Activation::Silu ? scratch.const_data_ptr<A>() : nullptr,
+                                   product.data_ptr<T>(), gate.numel(), tally);
     });
   });
 }
 
+at::Tensor penalty_grad(const at::Tensor& product, const Penalty& penalty) {
+  const at::Tensor values = product.to(accumulate_type(product.scalar_type()));
+  at::Tensor grad = values.sign().mul_(penalty.weight);
+  if (penalty.knee > 0) grad.mul_(penalty.knee).div_(values.abs().add_(penalty.knee));
+  return grad;
+}
+
 void glu_backward(Activation activation, const at::Tensor& gate, const at::Tensor& up,
-                  const at::Tensor& product, const at::Tensor& product_grad, double l1,
+                  const at::Tensor& product, const at::Tensor& product_grad, const Penalty& penalty,
                   const at::Tensor& scratch) {
+  const bool bent = penalty.knee > 0 && penalty.weight != 0;
+  if (bent) product_grad.add_(penalty_grad(product, penalty));
+  const double l1 = bent ? 0 : penalty.weight;
+  if (gate.is_cuda()) return on_cuda::glu_backward(activation, gate, up, product, product_grad, l1);
   write_sigmoid(activation, gate, scratch);
   with_element_type(gate.scalar_type(), [&]<class T>(T) {
     using A = Accumulate<T>;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "src/model/cuda/ops.h"
+
 namespace lacuna {
 
 namespace {
@@ -20,6 +22,7 @@ std::int64_t chunk_tokens(const at::Tensor& dy, const at::Tensor& x) {
 }  // namespace
 
 void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y) {
+  if (x.is_cuda()) return on_cuda::linear(x, weight, bias, y);
   at::Tensor out = y;
   if (bias.defined())
     at::addmm_out(out, bias, x, weight.t());
@@ -29,20 +32,24 @@ void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bia
 
 void linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& y) {
+  if (x.is_cuda()) return on_cuda::linear_add(residual, x, weight, y);
   at::Tensor out = y;
   at::addmm_out(out, residual, x, weight.t());
 }
 
 void linear_input_grad(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx) {
+  if (dy.is_cuda()) return on_cuda::linear_input_grad(dy, weight, dx, false);
   at::Tensor out = dx;
   at::mm_out(out, dy, weight);
 }
 
 void linear_input_grad_add(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx) {
+  if (dy.is_cuda()) return on_cuda::linear_input_grad(dy, weight, dx, true);
   dx.addmm_(dy, weight);
 }
 
 void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& grad) {
+  if (dy.is_cuda()) return on_cuda::linear_weight_grad(dy, x, grad);
   const at::ScalarType type = grad.scalar_type();
   const std::int64_t tokens = dy.size(0), chunk = chunk_tokens(dy, x);
   for (std::int64_t begin = 0; begin < tokens; begin += chunk) {
@@ -52,6 +59,7 @@ void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Ten
 }
 
 void bias_grad(const at::Tensor& dy, const at::Tensor& grad) {
+  if (dy.is_cuda()) return on_cuda::bias_grad(dy, grad);
   grad.add_(dy.to(grad.scalar_type()).sum(0));
 }
 

@@ -24,6 +24,7 @@ struct Part {
   bool first = false, last = false;
   StageLayout layout;
   std::vector<Block> blocks;
+  std::size_t first_block = 0;  // among all blocks of the rank
   std::optional<HeadLoss> head;
 };
 
@@ -67,16 +68,17 @@ struct LlamaStage::State {
   explicit State(LlamaStageOptions o)
       : options(std::move(o)),
         store(options.config, places_of(options), options.tp ? options.tp->rank() : 0, options.shape.tp,
-              options.shape.compute),
-        context(options.config, options.shape, options.tp),
+              options.shape.compute, options.device),
+        context(options.config, options.shape, options.tp, options.device),
         stored(block_stash(options.config, options.shape, options.stash)),
         full(block_stash(options.config, options.shape, StashKind::Full)),
         head_layout(head_stash(options.config, options.shape)) {
     for (const StagePlace& place : places_of(options)) add_part(place);
+    const at::TensorOptions memory = at::TensorOptions().device(options.device);
     boundary = at::empty({options.shape.local_tokens(), options.config.hidden},
-                         at::TensorOptions().dtype(scalar_type(options.shape.compute)));
+                         memory.dtype(scalar_type(options.shape.compute)));
     if (options.stash == StashKind::Recompute)
-      scratch = at::empty({static_cast<std::int64_t>(full.bytes)}, at::TensorOptions().dtype(at::kByte));
+      scratch = at::empty({static_cast<std::int64_t>(full.bytes)}, memory.dtype(at::kByte));
   }
 
   void add_part(const StagePlace& place) {
@@ -84,6 +86,8 @@ struct LlamaStage::State {
     part.stage = place.stage;
     part.first = place.has_embedding;
     part.last = place.has_head;
+    part.first_block = block_count;
+    block_count += static_cast<std::size_t>(place.end_layer - place.first_layer);
     part.layout = stage_layout(options.config, options.shape, options.stash,
                                place.end_layer - place.first_layer, place.has_head, options.pieces);
     for (int layer = place.first_layer; layer < place.end_layer; ++layer)
@@ -98,59 +102,108 @@ struct LlamaStage::State {
     fail(ErrorKind::Internal, "stage {} is not on this rank", stage);
   }
   LocalParameter& table() { return store.at("model.embed_tokens.weight"); }
-  std::span<const std::int32_t> micro_of(const std::vector<std::int32_t>& ids, int micro) const {
+  TokenIds micro_of(const std::vector<std::int32_t>& ids, const at::Tensor& on_device, int micro) const {
     const std::size_t n = static_cast<std::size_t>(options.shape.tokens());
     LACUNA_ASSERT(micro >= 0 && micro < batch.micros);
-    return {ids.data() + static_cast<std::size_t>(micro) * n, n};
+    return {{ids.data() + static_cast<std::size_t>(micro) * n, n},
+            on_device.defined() ? on_device.select(0, micro) : at::Tensor{}};
   }
+  TokenIds tokens_of(int micro) const { return micro_of(batch.tokens, tokens, micro); }
+  TokenIds targets_of(int micro) const { return micro_of(batch.targets, targets, micro); }
   static std::byte* address(const StashPlace& place, StashPieces stash) {
     return stash[static_cast<std::size_t>(place.piece)] + place.offset;
   }
   at::Tensor activation(std::byte* memory) const {
-    return view_memory(memory, options.shape.local_tokens(), options.config.hidden, options.shape.compute);
+    return view_memory(memory, options.shape.local_tokens(), options.config.hidden, options.shape.compute,
+                       options.device);
   }
-  double l1() const {
-    return batch.l1 / (static_cast<double>(batch.global_tokens) * static_cast<double>(options.config.layers));
+  Penalty l1() const {
+    const double terms =
+        static_cast<double>(batch.global_tokens) * static_cast<double>(options.config.layers);
+    return {batch.l1 / terms, batch.l1_knee};
+  }
+
+  // Room for the step's numbers, and its tokens on the device.
+  void open_step() {
+    const std::int64_t micros = batch.micros, blocks = static_cast<std::int64_t>(block_count);
+    const bool cuda = options.device.is_cuda();
+    if (!numbers.defined() || numbers.numel() != 4 * blocks + 2 * micros) {
+      numbers =
+          at::empty({4 * blocks + 2 * micros}, at::TensorOptions().dtype(at::kDouble).device(options.device));
+      losses = numbers.narrow(0, 4 * blocks, micros);
+      divergences = numbers.narrow(0, 4 * blocks + micros, micros);
+      const at::TensorOptions ids = at::TensorOptions().dtype(at::kInt).device(options.device);
+      if (cuda) {
+        host_numbers =
+            at::zeros({numbers.numel()}, at::TensorOptions().dtype(at::kDouble).pinned_memory(true));
+        tokens = at::empty({micros, options.shape.tokens()}, ids);
+        targets = at::empty({micros, options.shape.tokens()}, ids);
+      }
+    }
+    numbers.zero_();
+    kept_logits.assign(static_cast<std::size_t>(micros), {});
+    counts.assign(block_count, {});
+    by_row.assign(static_cast<std::size_t>(micros), {});
+    if (!cuda) return;
+    for (std::size_t i = 0; i < block_count; ++i)
+      counts[i].device = numbers.narrow(0, 4 * static_cast<std::int64_t>(i), 4);
+    on_cuda::upload(batch.tokens, tokens);
+    on_cuda::upload(batch.targets, targets);
+    if (!parts.front().first || !batch.gradients) return;
+    for (int micro = 0; micro < batch.micros; ++micro)
+      by_row[static_cast<std::size_t>(micro)] = on_cuda::index_rows(
+          tokens_of(micro).host, table().local.slab.offset[0], table().local.slab.extent[0], options.device);
   }
 
   // The block's stash in its full form: as stored, or the forward run again into the scratch.
   BlockStash open_block(Part& part, std::size_t index, StashPieces stash) {
     std::byte* memory = address(part.layout.blocks[index], stash);
-    if (options.stash == StashKind::Full) return BlockStash(memory, stored);
-    BlockStash out(static_cast<std::byte*>(scratch.data_ptr()), full);
-    out.input.copy_(view_slot(memory, stored, "input"));
-    part.blocks[index].forward(out, {});
+    if (options.stash == StashKind::Full) return BlockStash(memory, stored, options.device);
+    BlockStash out(static_cast<std::byte*>(scratch.data_ptr()), full, options.device);
+    out.input.copy_(view_slot(memory, stored, "input", options.device));
+    ProductCounts counted_before;
+    part.blocks[index].forward(out, {}, counted_before);
     return out;
   }
 
-  // After a block's forward: counts for the log, and the recipe's look at its FFN.
-  void note_ffn(int layer, const ProductCounts& counts, const BlockStash& block) {
-    for (FfnCounts& sum : ffn_counts) {
-      if (sum.layer != layer) continue;
-      sum.zeros += counts.zeros;
-      sum.elements += counts.elements;
-      sum.l1 += counts.l1;
-    }
-    if (!observer) return;
+  // The recipe's look at a block's FFN after its forward.
+  void show_ffn(int layer, const BlockStash& block) {
+    if (!observer && !input_observer) return;
     const c10::InferenceMode off(false);  // what the observer keeps shall be ordinary tensors
     const c10::NoGradGuard no_autograd;
-    observer(layer, block.gate, block.up, block.product);
+    if (observer) observer(layer, block.gate, block.up, block.product);
+    if (input_observer) input_observer(layer, context.shards.gather(block.norm2, context.work.all));
+  }
+  void show_output_grad(int layer, const at::Tensor& grad) {
+    if (!grad_observer) return;
+    const c10::InferenceMode off(false);
+    const c10::NoGradGuard no_autograd;
+    grad_observer(layer, grad);
   }
 
   void forward_block(Part& part, std::size_t index, StashPieces stash, const at::Tensor& output) {
     std::byte* memory = address(part.layout.blocks[index], stash);
     const bool recompute = options.stash == StashKind::Recompute;
-    BlockStash block(recompute ? static_cast<std::byte*>(scratch.data_ptr()) : memory, full);
-    if (recompute) block.input = view_slot(memory, stored, "input");
-    const ProductCounts counts = part.blocks[index].forward(block, output);
-    note_ffn(part.blocks[index].layer(), counts, block);
+    BlockStash block(recompute ? static_cast<std::byte*>(scratch.data_ptr()) : memory, full, options.device);
+    if (recompute) block.input = view_slot(memory, stored, "input", options.device);
+    part.blocks[index].forward(block, output, counts[part.first_block + index]);
+    show_ffn(part.blocks[index].layer(), block);
   }
 
   void run_head(Part& part, int micro, StashPieces stash) {
-    const KeptLogits kept{keep_logits, kept_logits[static_cast<std::size_t>(micro)]};
-    losses[static_cast<std::size_t>(micro)] =
-        part.head->forward(HeadStash(address(part.layout.head, stash), head_layout),
-                           micro_of(batch.targets, micro), batch.loss_scale, kept);
+    const auto index = static_cast<std::size_t>(micro);
+    const HeadStash head(address(part.layout.head, stash), head_layout, options.device);
+    if (state_observer) {
+      part.head->normalise(head);
+      state_observer(micro, head.norm);
+      return;
+    }
+    const KeptLogits kept{keep_logits, kept_logits[index]};
+    TeacherRows teacher;
+    if (!batch.soft.empty())
+      teacher = {batch.soft.states.at(index), batch.soft.head, divergences.select(0, micro), batch.soft.share};
+    part.head->forward(head, targets_of(micro), batch.loss_scale, batch.gradients, kept,
+                       losses.select(0, micro), teacher);
   }
 
   // The gradient of the last block's output, in a buffer that the blocks rewrite down to the stage's input.
@@ -158,17 +211,18 @@ struct LlamaStage::State {
                            StashPieces stash) {
     const at::Tensor grad = input_grad ? activation(input_grad) : boundary;
     if (part.last) {
-      part.head->input_grad(HeadStash(address(part.layout.head, stash), head_layout), grad);
+      part.head->input_grad(HeadStash(address(part.layout.head, stash), head_layout, options.device), grad);
     } else if (output_grad != static_cast<const std::byte*>(grad.const_data_ptr())) {
       LACUNA_ASSERT(output_grad != nullptr);
-      std::memcpy(grad.data_ptr(), output_grad, grad.nbytes());
+      grad.copy_(activation(const_cast<std::byte*>(output_grad)));
     }
     return grad;
   }
 
   void close_gradient(Part& part, int micro, const at::Tensor& grad) {
     if (part.first)
-      embed_grad(table(), micro_of(batch.tokens, micro), context.shards, grad, context.work.all_grad);
+      embed_grad(table(), tokens_of(micro), by_row.at(static_cast<std::size_t>(micro)), context.shards, grad,
+                 context.work.all_grad);
   }
 
   LlamaStageOptions options;
@@ -178,10 +232,17 @@ struct LlamaStage::State {
   std::vector<Part> parts;
   at::Tensor boundary, scratch;
   StepBatch batch;
-  std::vector<double> losses;
-  std::vector<FfnCounts> ffn_counts;
+  // On the device: 4 doubles a block (ProductCounts::device), then the losses and divergences [micros] each.
+  at::Tensor numbers, losses, divergences;
+  at::Tensor host_numbers;     // pinned, CUDA only
+  at::Tensor tokens, targets;  // [micros, tokens] int32, CUDA only
+  std::vector<on_cuda::RowIndex> by_row;  // of each micro-batch; filled on the first stage, CUDA only
+  std::vector<ProductCounts> counts;      // of each block of the rank
+  std::size_t block_count = 0;
   std::vector<std::int64_t> keep_logits;
   FfnObserver observer;
+  TokenObserver input_observer, grad_observer;
+  StateObserver state_observer;
   std::vector<std::vector<double>> kept_logits;
   std::function<void(int)> reduce_hook;
 };
@@ -199,10 +260,26 @@ const LlamaStageOptions& LlamaStage::options() const {
   return state_->options;
 }
 double LlamaStage::micro_loss(int micro) const {
-  return state_->losses.at(static_cast<std::size_t>(micro));
+  const at::Tensor& values = state_->host_numbers.defined() ? state_->host_numbers : state_->numbers;
+  return values.const_data_ptr<double>()[4 * state_->block_count + static_cast<std::size_t>(micro)];
 }
-const std::vector<FfnCounts>& LlamaStage::ffn_counts() const {
-  return state_->ffn_counts;
+double LlamaStage::micro_divergence(int micro) const {
+  return micro_loss(micro + state_->batch.micros);
+}
+std::vector<FfnCounts> LlamaStage::ffn_counts() const {
+  const State& s = *state_;
+  std::vector<FfnCounts> out;
+  for (const Part& part : s.parts)
+    for (std::size_t i = 0; i < part.blocks.size(); ++i) {
+      ProductCounts c = s.counts[part.first_block + i];
+      if (s.host_numbers.defined())
+        c.add_fetched(s.host_numbers.const_data_ptr<double>() + 4 * (part.first_block + i));
+      out.push_back({part.blocks[i].layer(), c.zeros, c.elements, c.l1});
+    }
+  return out;
+}
+void LlamaStage::fetch() {
+  if (state_->host_numbers.defined()) state_->host_numbers.copy_(state_->numbers, true);
 }
 void LlamaStage::keep_logits(std::vector<std::int64_t> tokens) {
   for (std::int64_t token : tokens) LACUNA_ASSERT(token >= 0 && token < state_->options.shape.tokens());
@@ -210,6 +287,15 @@ void LlamaStage::keep_logits(std::vector<std::int64_t> tokens) {
 }
 void LlamaStage::observe_ffn(FfnObserver observer) {
   state_->observer = std::move(observer);
+}
+void LlamaStage::observe_states(StateObserver observer) {
+  state_->state_observer = std::move(observer);
+}
+void LlamaStage::observe_ffn_inputs(TokenObserver observer) {
+  state_->input_observer = std::move(observer);
+}
+void LlamaStage::observe_ffn_output_grads(TokenObserver observer) {
+  state_->grad_observer = std::move(observer);
 }
 const std::vector<std::vector<double>>& LlamaStage::kept_logits() const {
   return state_->kept_logits;
@@ -227,11 +313,7 @@ void LlamaStage::begin_step(StepBatch batch) {
   check_ids(batch.tokens, s.options.shape.tokens(), 0, s.options.config.vocab, "token");
   check_ids(batch.targets, s.options.shape.tokens(), -1, s.options.config.vocab, "target");
   s.batch = std::move(batch);
-  s.losses.assign(static_cast<std::size_t>(s.batch.micros), 0.0);
-  s.kept_logits.assign(static_cast<std::size_t>(s.batch.micros), {});
-  s.ffn_counts.clear();
-  for (const Part& part : s.parts)
-    for (const Block& block : part.blocks) s.ffn_counts.push_back({block.layer(), 0, 0, 0});
+  s.open_step();
 }
 
 void LlamaStage::forward(int stage, int micro, const std::byte* input, std::byte* output, StashPieces stash) {
@@ -240,15 +322,16 @@ void LlamaStage::forward(int stage, int micro, const std::byte* input, std::byte
   Part& part = s.part_of(stage);
   const auto input_of = [&](std::size_t index) {  // where block `index`, or what follows the last one, reads
     if (index < part.blocks.size())
-      return view_slot(State::address(part.layout.blocks[index], stash), s.stored, "input");
-    if (part.last) return view_slot(State::address(part.layout.head, stash), s.head_layout, "input");
+      return view_slot(State::address(part.layout.blocks[index], stash), s.stored, "input", s.options.device);
+    if (part.last)
+      return view_slot(State::address(part.layout.head, stash), s.head_layout, "input", s.options.device);
     return s.activation(output);
   };
   const at::Tensor first = input_of(0);
   if (part.first)
-    embed(s.table(), s.micro_of(s.batch.tokens, micro), s.context.shards, first, s.context.work.all);
+    embed(s.table(), s.tokens_of(micro), s.context.shards, first, s.context.work.all);
   else
-    std::memcpy(first.data_ptr(), input, first.nbytes());
+    first.copy_(s.activation(const_cast<std::byte*>(input)));
   for (std::size_t i = 0; i < part.blocks.size(); ++i) s.forward_block(part, i, stash, input_of(i + 1));
   if (part.last) s.run_head(part, micro, stash);
 }
@@ -263,8 +346,10 @@ void LlamaStage::input_grad(int stage, int micro, const std::byte* output_grad, 
   const c10::InferenceMode no_autograd;
   Part& part = s.part_of(stage);
   const at::Tensor grad = s.open_gradient(part, output_grad, input_grad_out, stash);
-  for (std::size_t i = part.blocks.size(); i-- > 0;)
+  for (std::size_t i = part.blocks.size(); i-- > 0;) {
+    s.show_output_grad(part.blocks[i].layer(), grad);
     part.blocks[i].input_grad(s.open_block(part, i, stash), grad, s.l1());
+  }
   s.close_gradient(part, micro, grad);
 }
 
@@ -273,7 +358,6 @@ void LlamaStage::weight_grad(int stage, int, StashPieces stash) {
   State& s = *state_;
   if (s.options.stash == StashKind::Recompute) return;  // done by input_grad
   Part& part = s.part_of(stage);
-  if (part.head) part.head->weight_grad(HeadStash(State::address(part.layout.head, stash), s.head_layout));
   for (std::size_t i = part.blocks.size(); i-- > 0;) part.blocks[i].weight_grad(s.open_block(part, i, stash));
 }
 
@@ -283,9 +367,9 @@ void LlamaStage::backward(int stage, int micro, const std::byte* output_grad, st
   State& s = *state_;
   Part& part = s.part_of(stage);
   const at::Tensor grad = s.open_gradient(part, output_grad, input_grad_out, stash);
-  if (part.head) part.head->weight_grad(HeadStash(State::address(part.layout.head, stash), s.head_layout));
   for (std::size_t i = part.blocks.size(); i-- > 0;) {
     const BlockStash block = s.open_block(part, i, stash);
+    s.show_output_grad(part.blocks[i].layer(), grad);
     part.blocks[i].input_grad(block, grad, s.l1());
     part.blocks[i].weight_grad(block);
   }

@@ -17,13 +17,14 @@ AttentionShape attention_shape(const ModelConfig& c, const MicroShape& shape) {
 
 }  // namespace
 
-ModelContext::ModelContext(const ModelConfig& c, const MicroShape& s, Communicator* tp)
+ModelContext::ModelContext(const ModelConfig& c, const MicroShape& s, Communicator* tp, at::Device on)
     : config(c),
       shape(s),
+      device(on),
       shards(tp),
-      rope(c, s.seq_len, scalar_type(s.compute)),
-      attention(attention_shape(c, s), scalar_type(s.compute)) {
-  const at::TensorOptions type = at::TensorOptions().dtype(scalar_type(s.compute));
+      rope(c, s.seq_len, scalar_type(s.compute), on),
+      attention(attention_shape(c, s), scalar_type(s.compute), on) {
+  const at::TensorOptions type = at::TensorOptions().dtype(scalar_type(s.compute)).device(on);
   const std::int64_t t = s.tokens(), m = s.local_tokens();
   work.all = at::empty({t, c.hidden}, type);
   work.all_grad = at::empty({t, c.hidden}, type);
@@ -31,7 +32,8 @@ ModelContext::ModelContext(const ModelConfig& c, const MicroShape& s, Communicat
   work.residual = at::empty({m, c.hidden}, type);
   work.neurons = at::empty({t, c.ffn / s.tp}, type);
   work.heads = at::empty({t, c.query_width() / s.tp}, type);
-  work.neuron_sums = at::empty({t, c.ffn / s.tp}, type.dtype(accumulate_type(scalar_type(s.compute))));
+  if (on.is_cpu())
+    work.neuron_sums = at::empty({t, c.ffn / s.tp}, type.dtype(accumulate_type(scalar_type(s.compute))));
 }
 
 }  // namespace lacuna

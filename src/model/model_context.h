@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include "src/arch/stash_layout.h"
 #include "src/model/attention.h"
@@ -11,19 +12,20 @@
 
 namespace lacuna {
 
-// Compute type unless said; t = tokens of a micro-batch, m = t / tp.
+// Compute type unless said; t = tokens of a micro-batch, m = t / tp. On the model's device.
 struct Workspace {
   at::Tensor all, all_grad;   // [t, hidden]: gathered or partial activations, gathered gradients
   at::Tensor mine, residual;  // [m, hidden]
   at::Tensor neurons, heads;  // [t, ffn/tp], [t, query width/tp]
-  at::Tensor neuron_sums;     // [t, ffn/tp] accumulation type
+  at::Tensor neuron_sums;     // [t, ffn/tp] accumulation type; CPU only
 };
 
 struct ModelContext {
-  ModelContext(const ModelConfig& config, const MicroShape& shape, Communicator* tp);
+  ModelContext(const ModelConfig& config, const MicroShape& shape, Communicator* tp, at::Device device);
 
   ModelConfig config;
   MicroShape shape;
+  at::Device device;
   TokenShards shards;
   RopeTable rope;
   Attention attention;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "src/base/error.h"
+#include "src/model/cuda/ops.h"
 #include "src/model/element_types.h"
 
 namespace lacuna {
@@ -54,6 +56,7 @@ void backward_rows(const T* dy, const T* x, const A* rstd, const T* weight, cons
 
 void rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& y,
               const at::Tensor& rstd) {
+  if (x.is_cuda()) return on_cuda::rms_norm(x, weight, eps, y, rstd);
   const std::int64_t n = weight.numel(), rows = x.numel() / n;
   with_element_type(x.scalar_type(), [&]<class T>(T) {
     using A = Accumulate<T>;
@@ -64,7 +67,10 @@ void rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const a
 
 void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& rstd,
                        const at::Tensor& weight, const at::Tensor& carried, const at::Tensor& dx,
-                       const at::Tensor& weight_grad) {
+                       const at::Tensor& weight_grad, const at::Tensor& carried_copy) {
+  if (x.is_cuda())
+    return on_cuda::rms_norm_backward(dy, x, rstd, weight, carried, dx, weight_grad, carried_copy);
+  LACUNA_ASSERT(!carried_copy.defined() || carried.const_data_ptr() != dx.const_data_ptr());
   const std::int64_t n = weight.numel(), rows = x.numel() / n;
   with_element_type(x.scalar_type(), [&]<class T>(T) {
     using A = Accumulate<T>;
@@ -75,6 +81,7 @@ void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tens
     A* grad = weight_grad.data_ptr<A>();
     for (std::int64_t i = 0; i < n; ++i) grad[i] += weight_sum[static_cast<std::size_t>(i)];
   });
+  if (carried_copy.defined()) carried_copy.copy_(carried);
 }
 
 }  // namespace lacuna

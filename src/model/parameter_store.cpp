@@ -35,7 +35,9 @@ class SlabBuilder {
     used_ += round_up(elements * size_, kAlignment) / size_;
     return offset;
   }
-  at::Tensor allocate() const { return at::zeros({used_}, at::TensorOptions().dtype(type_)); }
+  at::Tensor allocate(at::Device device) const {
+    return at::zeros({used_}, at::TensorOptions().dtype(type_).device(device));
+  }
 
  private:
   at::ScalarType type_;
@@ -79,7 +81,7 @@ at::ScalarType scalar_type(DType dtype) {
 }
 
 ParameterStore::ParameterStore(const ModelConfig& config, const std::vector<StagePlace>& stages, int tp_rank,
-                               int tp, DType compute)
+                               int tp, DType compute, at::Device device)
     : compute_(compute) {
   const at::ScalarType weight_type = scalar_type(compute), grad_type = scalar_type(accumulation());
   const std::vector<Parameter> table = lacuna::parameters(config);
@@ -96,8 +98,8 @@ ParameterStore::ParameterStore(const ModelConfig& config, const std::vector<Stag
     for (const Parameter& spec : table)
       if (belongs(spec, place, config)) add(spec, false);
     if (config.tied_embeddings && place.has_head) add(table.front(), true);
-    slabs_.push_back(weights.allocate());
-    slabs_.push_back(grads.allocate());
+    slabs_.push_back(weights.allocate(device));
+    slabs_.push_back(grads.allocate(device));
     for (std::size_t i = first; i < parameters_.size(); ++i) {
       LocalParameter& parameter = parameters_[i];
       parameter.weight = view_at(slabs_[slabs_.size() - 2], offsets[i - first].first, parameter.local.shape);
@@ -119,10 +121,11 @@ LocalParameter& ParameterStore::at(const std::string& name, bool tied_copy) {
 void ParameterStore::initialise(std::uint64_t seed) {
   for (LocalParameter& parameter : parameters_) {
     const std::uint64_t key = rng_key(seed, parameter.spec.name);
-    parameter.weight.zero_();
-    with_element_type(parameter.weight.scalar_type(), [&]<class T>(T) {
-      fill_initial(parameter.spec, parameter.local, key, parameter.weight.data_ptr<T>());
+    const at::Tensor host = at::zeros(parameter.local.shape, parameter.weight.scalar_type());
+    with_element_type(host.scalar_type(), [&]<class T>(T) {
+      fill_initial(parameter.spec, parameter.local, key, host.data_ptr<T>());
     });
+    parameter.weight.copy_(host);
   }
 }
 

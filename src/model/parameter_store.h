@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <string>
 #include <vector>
@@ -22,9 +23,10 @@ struct StagePlace {
 
 class ParameterStore {
  public:
-  // Allocates (zero-filled) what tensor-parallel rank `tp_rank` of `tp` holds of the given stages.
+  // Allocates (zero-filled) on `device` what tensor-parallel rank `tp_rank` of `tp` holds of the given
+  // stages.
   ParameterStore(const ModelConfig& config, const std::vector<StagePlace>& stages, int tp_rank, int tp,
-                 DType compute);
+                 DType compute, at::Device device = at::kCPU);
   std::vector<LocalParameter>& all() { return parameters_; }
   const std::vector<LocalParameter>& all() const { return parameters_; }
   LocalParameter& at(const std::string& name, bool tied_copy = false);  // Error(Internal) when absent

@@ -6,6 +6,8 @@
 #include <numbers>
 #include <vector>
 
+#include "src/model/reference_routed.h"
+
 namespace lacuna {
 
 namespace {
@@ -112,6 +114,10 @@ at::Tensor reference_blocks(const ModelConfig& c, const WeightOf& weight, LayerR
     const at::Tensor gate = norm2.matmul(weight(block + "mlp.gate_proj.weight").t());
     const at::Tensor up = norm2.matmul(weight(block + "mlp.up_proj.weight").t());
     const at::Tensor product = ffn_product(c.activation, gate, up);
+    if (c.is_routed()) {
+      x = x + reference_routed_ffn(c, weight, layer, norm2, product, sink);
+      continue;
+    }
     if (sink) sink(layer, product);
     x = x + product.matmul(weight(block + "mlp.down_proj.weight").t());
   }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "src/model/cuda/ops.h"
 #include "src/model/element_types.h"
 
 namespace lacuna {
@@ -58,22 +59,25 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
   return out;
 }
 
-RopeTable::RopeTable(const ModelConfig& config, std::int64_t seq_len, at::ScalarType compute)
+RopeTable::RopeTable(const ModelConfig& config, std::int64_t seq_len, at::ScalarType compute,
+                     at::Device device)
     : seq_len_(seq_len), half_(config.head_dim / 2) {
   const std::vector<double> frequencies = rope_frequencies(config);
   at::Tensor angle = at::empty({seq_len, half_}, at::kDouble);
   double* out = angle.data_ptr<double>();
   for (std::int64_t position = 0; position < seq_len; ++position)
     for (double frequency : frequencies) *out++ = static_cast<double>(position) * frequency;
-  cos_ = angle.cos().to(accumulate_type(compute)).contiguous();
-  sin_ = angle.sin().to(accumulate_type(compute)).contiguous();
+  cos_ = angle.cos().to(accumulate_type(compute)).to(device).contiguous();
+  sin_ = angle.sin().to(accumulate_type(compute)).to(device).contiguous();
   minus_sin_ = sin_.neg();
 }
 
 void RopeTable::rotate(const at::Tensor& x) const {
+  if (x.is_cuda()) return on_cuda::rotate(x, cos_, sin_, seq_len_, false);
   rotate_tensor(x, cos_, sin_, seq_len_, half_);
 }
 void RopeTable::rotate_back(const at::Tensor& x) const {
+  if (x.is_cuda()) return on_cuda::rotate(x, cos_, sin_, seq_len_, true);
   rotate_tensor(x, cos_, minus_sin_, seq_len_, half_);
 }
 

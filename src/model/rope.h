@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <vector>
 
@@ -16,7 +17,8 @@ std::vector<double> rope_frequencies(const ModelConfig& config);
 
 class RopeTable {
  public:
-  RopeTable(const ModelConfig& config, std::int64_t seq_len, at::ScalarType compute);
+  RopeTable(const ModelConfig& config, std::int64_t seq_len, at::ScalarType compute,
+            at::Device device = at::kCPU);
   // In place on x [tokens, heads·head_dim]; token t stands at position t mod seq_len.
   void rotate(const at::Tensor& x) const;
   void rotate_back(const at::Tensor& x) const;  // the transpose: a gradient's way back

@@ -79,6 +79,7 @@ struct ModelRunner::State {
 
   void run_forward_only(StepBatch batch) {
     const int count = batch.micros;
+    batch.gradients = false;
     ForwardPass& pass = forward_only[count];
     if (!pass.executor) {
       pass.schedule = make_forward_schedule(options.pp, count, options.pieces);
@@ -158,6 +159,20 @@ void ModelRunner::calibrate(StepBatch batch, const LlamaStage::FfnObserver& obse
   state_->stage.observe_ffn(observer);
   state_->run_forward_only(std::move(batch));
   state_->stage.observe_ffn(nullptr);
+}
+
+void ModelRunner::calibrate_inputs(StepBatch batch, const LlamaStage::TokenObserver& observer) {
+  state_->complete(batch);
+  state_->stage.observe_ffn_inputs(observer);
+  state_->run_forward_only(std::move(batch));
+  state_->stage.observe_ffn_inputs(nullptr);
+}
+
+void ModelRunner::calibrate_output_grads(StepBatch batch, const LlamaStage::TokenObserver& observer) {
+  state_->stage.observe_ffn_output_grads(observer);
+  accumulate(std::move(batch), {});
+  state_->stage.observe_ffn_output_grads(nullptr);
+  drop_gradients();
 }
 
 Probe ModelRunner::probe(const std::vector<std::vector<std::int32_t>>& sequences) {

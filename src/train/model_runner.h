@@ -49,6 +49,10 @@ class ModelRunner {
   StepNumbers evaluate(StepBatch batch);
   // Shows every block's FFN of a forward-only pass to `observer` (calibration).
   void calibrate(StepBatch batch, const LlamaStage::FfnObserver& observer);
+  // The same with every FFN's input; and with the gradients of the mean loss of the batch by every FFN's
+  // output, which takes a backward pass and drops the weights' gradients.
+  void calibrate_inputs(StepBatch batch, const LlamaStage::TokenObserver& observer);
+  void calibrate_output_grads(StepBatch batch, const LlamaStage::TokenObserver& observer);
   // Logits of the trainer's own forward after each sequence (each no longer than seq-len). The rank that
   // holds the result (last stage, first of tp and dp) returns it, the others an empty probe. Collective.
   Probe probe(const std::vector<std::vector<std::int32_t>>& sequences);

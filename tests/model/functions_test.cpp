@@ -37,17 +37,20 @@ TEST(RmsNorm, DividesByTheRootMeanSquare) {
 TEST(Glu, ValuesZerosAndSums) {
   const at::Tensor gate = row({-1, 2, 2, -3, 0, 5}), up = row({4, -3, 3, -2, 7, 0});
   const at::Tensor scratch = at::empty_like(gate), product = at::full_like(gate, kNan);
-  ProductCounts counts = glu_forward(Activation::Drelu, gate, up, product, scratch);
+  ProductCounts counts;
+  glu_forward(Activation::Drelu, gate, up, product, scratch, counts);
   EXPECT_TRUE(at::equal(product, row({0, 0, 6, 0, 0, 0})));
   EXPECT_EQ(counts.zeros, 5);
   EXPECT_EQ(counts.elements, 6);
   EXPECT_EQ(counts.l1, 6);
-  counts = glu_forward(Activation::Relu, gate, up, product, scratch);
+  counts = {};
+  glu_forward(Activation::Relu, gate, up, product, scratch, counts);
   EXPECT_TRUE(at::equal(product, row({0, -6, 6, 0, 0, 0})));
   EXPECT_FALSE(product.signbit().narrow(1, 2, 4).any().item<bool>()) << "a negative zero";
   EXPECT_EQ(counts.zeros, 4);
   EXPECT_EQ(counts.l1, 12);
-  counts = glu_forward(Activation::Silu, gate, up, product, scratch);
+  counts = {};
+  glu_forward(Activation::Silu, gate, up, product, scratch, counts);
   EXPECT_TRUE(at::allclose(product, at::silu(gate) * up, 1e-15));
   EXPECT_EQ(counts.zeros, 2);
 }
@@ -56,7 +59,8 @@ TEST(Glu, NanIsNeverAZero) {
   for (Activation activation : {Activation::Silu, Activation::Relu, Activation::Drelu}) {
     const at::Tensor gate = row({kNan, 1, -1, kNan}), up = row({1, kNan, kNan, -1});
     const at::Tensor product = at::empty_like(gate), scratch = at::empty_like(gate);
-    const ProductCounts counts = glu_forward(activation, gate, up, product, scratch);
+    ProductCounts counts;
+    glu_forward(activation, gate, up, product, scratch, counts);
     EXPECT_TRUE(product.isnan().narrow(1, 0, 2).all().item<bool>()) << name_of(activation);
     EXPECT_TRUE(std::isnan(counts.l1)) << name_of(activation);
   }
@@ -152,7 +156,9 @@ TEST(Attention, EvenWeightsAverageTheVisibleValues) {
 TEST(CrossEntropy, SurvivesExtremeLogitsAndSkipsTargets) {
   const std::vector<std::int32_t> targets{1, -1, 0};
   const at::Tensor logits = at::cat({row({1e4, -1e4, 0, 9}), row({1, 2, 3, 9}), row({5, 5, 5, 9})});
-  const double loss = cross_entropy(logits, targets, {0, 3}, 0.5, TokenShards(nullptr));
+  const at::Tensor sum = at::zeros({}, at::kDouble);
+  cross_entropy(logits, {targets, {}}, {0, 3}, 0.5, TokenShards(nullptr), sum);
+  const double loss = sum.item<double>();
   EXPECT_DOUBLE_EQ(loss, 2e4 + std::log(3.0));
   EXPECT_TRUE(at::allclose(logits[0], row({0.5, -0.5, 0, 0})[0]));
   EXPECT_TRUE(at::equal(logits[1], row({0, 0, 0, 0})[0])) << "a row without a target has no gradient";
@@ -174,7 +180,9 @@ TEST(CrossEntropy, OfManyChunksEqualsLogSoftmax) {
       wanted -= std::log(shares[i][targets[static_cast<std::size_t>(i)]].item<double>());
       shares[i][targets[static_cast<std::size_t>(i)]] -= 1;
     }
-    const double loss = cross_entropy(logits, targets, {0, columns}, 1, TokenShards(nullptr));
+    const at::Tensor sum = at::zeros({}, at::kDouble);
+    cross_entropy(logits, {targets, {}}, {0, columns}, 1, TokenShards(nullptr), sum);
+    const double loss = sum.item<double>();
     const double u = type == at::kDouble ? 0x1p-53 : 0x1p-24;  // of the statistics
     EXPECT_NEAR(loss, wanted, 100 * u * wanted);
     const double grain = type == at::kBFloat16 ? 0x1p-9 : 100 * u;  // of the stored gradient

@@ -58,6 +58,11 @@ std::vector<Case> cases() {
     p.l1 = 0.7;
     p.config.activation = Activation::Drelu;
   });
+  add("l1_knee", [](Problem& p) {
+    p.l1 = 0.7;
+    p.l1_knee = 0.05;
+    p.config.activation = Activation::Drelu;
+  });
   add("two_stages", [](Problem& p) { p.cuts = {{0, 1}, {1, 2}}; });
   add("everything", [](Problem& p) {
     p.config.qkv_bias = p.config.qk_norm = p.config.tied_embeddings = true;

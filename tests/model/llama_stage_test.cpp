@@ -45,7 +45,7 @@ TEST(LlamaStage, CountsExactZerosOfTheProduct) {
     run_llama(stage, p);
     ASSERT_EQ(stage.ffn_counts().size(), 2u);
     for (std::size_t i = 0; i < 2; ++i) {
-      const FfnCounts& counts = stage.ffn_counts()[i];
+      const FfnCounts counts = stage.ffn_counts()[i];
       EXPECT_EQ(counts.layer, static_cast<int>(i));
       EXPECT_EQ(counts.elements, 2 * 14 * 20);
       EXPECT_EQ(counts.zeros, zeros[i]);

@@ -154,6 +154,24 @@ TEST(TensorParallel, EqualsOneRankWhenARankHoldsOnlyPadding) {
   expect_equals_one_rank(p, 8, "vocabulary of 5 on 8 ranks");
 }
 
+TEST(TensorParallel, RoutedFfnsEqualOneRank) {
+  at::set_num_threads(1);
+  for (const RouterKind kind : {RouterKind::Linear, RouterKind::LowRank, RouterKind::Neuron, RouterKind::Oracle,
+                                RouterKind::Random, RouterKind::None}) {
+    Problem p = mixed_problem();
+    p.config.activation = Activation::Silu;
+    p.config.routed.experts = 3;
+    p.config.routed.active = {1, 2};
+    p.config.routed.shared = {7};
+    p.config.routed.neurons = {9, 3, 5};  // over the edges of every rank's part
+    p.config.routed.router = kind;
+    if (p.config.routed.has_rows()) p.config.routed.rank = 2;
+    for (int tp : {2, 4, 8}) expect_equals_one_rank(p, tp, name_of(kind) + " tp " + std::to_string(tp));
+    p.config.routed.threshold = p.config.routed.has_bias();
+    expect_equals_one_rank(p, 4, name_of(kind) + " threshold");
+  }
+}
+
 TEST(TensorParallel, KeepsLogitsOfItsColumns) {
   at::set_num_threads(1);
   const Whole whole = run_parallel(mixed_problem(), 4), single = run_parallel(mixed_problem(), 1);
