@@ -23,6 +23,9 @@ class Backend {
   // Logits [count, vocab] in fp32 of tokens [begin, begin + count) of the last step, on the host; valid until
   // the next call.
   virtual ConstRows logits(std::int64_t begin, std::int64_t count) = 0;
+  // The token with the largest logit after token `index` of the last step, the lowest id among equals, as the
+  // greedy sampler finds it. A device answers without moving the logits.
+  virtual std::int32_t likeliest(std::int64_t index);
   virtual const FfnStatistics& statistics() const = 0;
   virtual void clear_statistics() = 0;
 };

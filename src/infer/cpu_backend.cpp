@@ -8,23 +8,11 @@
 #include "kernels/norm.h"
 #include "kernels/unpack.h"
 #include "src/base/error.h"
+#include "src/infer/rope_settings.h"
 
 namespace lacuna {
 
 namespace {
-
-RopeSettings rope_settings(const ModelConfig& config) {
-  const RopeScaling& scaling = config.rope_scaling;
-  RopeSettings out;
-  out.theta = config.rope_theta;
-  if (scaling.kind == "linear") out.scaling = RopeSettings::Scaling::Linear;
-  if (scaling.kind == "llama3") out.scaling = RopeSettings::Scaling::Llama3;
-  out.factor = scaling.factor;
-  out.low_freq_factor = scaling.low_freq_factor;
-  out.high_freq_factor = scaling.high_freq_factor;
-  out.original_positions = static_cast<double>(scaling.original_positions);
-  return out;
-}
 
 // Tokens [begin, end) of x.
 template <class View>
@@ -90,7 +78,7 @@ void CpuBackend::step(std::span<const std::int32_t> tokens, std::int64_t positio
     attend(layer, weights, position);
     add(change_, hidden_);
     normalise(hidden_, weights.ffn_norm, normed_);
-    ffn_.forward(weights, weights_.neuron_major(), normed_, change_,
+    ffn_.forward(weights, weights_.neuron_major(), normed_, position, change_,
                  statistics_.layers[static_cast<std::size_t>(layer)]);
     add(change_, hidden_);
   }

@@ -10,12 +10,13 @@ namespace lacuna {
 namespace {
 
 FfnPath choose_path(const std::string& name, const ModelConfig& config) {
-  const bool zeros = config.activation != Activation::Silu;
+  const bool zeros = config.activation != Activation::Silu ||
+                     (config.is_routed() && config.routed.router != RouterKind::Oracle);
   if (name == "auto") return zeros ? FfnPath::Sparse : FfnPath::Dense;
   if (name == "dense") return FfnPath::Dense;
   LACUNA_CHECK(name == "sparse", ErrorKind::Usage, "--path '{}' is unknown (auto, dense, sparse)", name);
   LACUNA_CHECK(zeros, ErrorKind::Usage,
-               "--path sparse needs a relu or drelu model; this one is {} and has no exact zeros to skip",
+               "--path sparse needs a relu, drelu or routed model; this one is {} and has no neurons to skip",
                name_of(config.activation));
   return FfnPath::Sparse;
 }
@@ -44,7 +45,8 @@ Engine::Engine(ModelSource source, const EngineOptions& options)
     : weights_(std::move(source)),
       path_(choose_path(options.path, weights_.config())),
       context_(choose_context(options.context, weights_.config())),
-      backend_(std::make_unique<CpuBackend>(weights_, path_, options.threads, context_)) {}
+      backend_(options.backend ? options.backend(weights_, path_, context_)
+                               : std::make_unique<CpuBackend>(weights_, path_, options.threads, context_)) {}
 
 Engine::~Engine() = default;
 
@@ -62,7 +64,8 @@ void Engine::check(std::span<const std::int32_t> tokens) const {
                  "token id {} is outside the vocabulary of {}", id, config().vocab);
 }
 
-std::span<const float> Engine::prefill(std::span<const std::int32_t> tokens) {
+// Returns the index of the last token within the last step.
+std::int64_t Engine::append(std::span<const std::int32_t> tokens) {
   check(tokens);
   std::int64_t last = 0;
   while (!tokens.empty()) {
@@ -72,7 +75,15 @@ std::span<const float> Engine::prefill(std::span<const std::int32_t> tokens) {
     last = static_cast<std::int64_t>(count) - 1;
     tokens = tokens.subspan(count);
   }
-  return {backend_->logits(last, 1).row(0), static_cast<std::size_t>(config().vocab)};
+  return last;
+}
+
+std::span<const float> Engine::prefill(std::span<const std::int32_t> tokens) {
+  return {backend_->logits(append(tokens), 1).row(0), static_cast<std::size_t>(config().vocab)};
+}
+
+std::int32_t Engine::prefill_greedy(std::span<const std::int32_t> tokens) {
+  return backend_->likeliest(append(tokens));
 }
 
 void Engine::score(std::span<const std::int32_t> tokens, const LogitsConsumer& consume) {

@@ -11,10 +11,15 @@
 
 namespace lacuna {
 
+// Makes what runs the blocks; `weights` outlives it.
+using BackendMaker =
+    std::function<std::unique_ptr<Backend>(const Weights& weights, FfnPath path, std::int64_t context)>;
+
 struct EngineOptions {
   int threads = 0;            // 0: as many as this process may run on
   std::string path = "auto";  // auto | dense | sparse; auto: sparse where the activation makes exact zeros
   std::int64_t context = 0;   // 0: the trained context
+  BackendMaker backend = {};  // empty: the CPU
 };
 
 class Engine {
@@ -28,6 +33,7 @@ class Engine {
   const ModelConfig& config() const { return weights_.config(); }
   const Weights& weights() const { return weights_; }
   FfnPath path() const { return path_; }
+  Backend& backend() { return *backend_; }
   std::int64_t context() const { return context_; }
   std::int64_t position() const { return position_; }  // tokens so far
 
@@ -39,6 +45,9 @@ class Engine {
   // then.
   std::span<const float> prefill(std::span<const std::int32_t> tokens);
   std::span<const float> decode(std::int32_t token) { return prefill({&token, 1}); }
+  // The same, and the likeliest next token instead of the logits: a GPU then moves four bytes.
+  std::int32_t prefill_greedy(std::span<const std::int32_t> tokens);
+  std::int32_t decode_greedy(std::int32_t token) { return prefill_greedy({&token, 1}); }
 
   // Appends `tokens` and shows the logits after every one of them, in blocks of rows [count, vocab]; row 0 of
   // a block follows tokens[first].
@@ -50,6 +59,7 @@ class Engine {
 
  private:
   void check(std::span<const std::int32_t> tokens) const;
+  std::int64_t append(std::span<const std::int32_t> tokens);
 
   Weights weights_;
   FfnPath path_ = FfnPath::Dense;

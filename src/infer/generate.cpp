@@ -60,9 +60,13 @@ Generation generate(Engine& engine, const Tokenizer& tokenizer, std::span<const 
     out.text += text;
     if (on_text) on_text(text);
   };
+  const auto next_after = [&](std::span<const std::int32_t> tokens, std::int64_t index) {
+    if (options.sampler.temperature == 0) return engine.prefill_greedy(tokens);
+    return sample(engine.prefill(tokens), options.sampler, static_cast<std::uint64_t>(index));
+  };
   engine.reset();
   auto start = std::chrono::steady_clock::now();
-  std::span<const float> logits = engine.prefill(prompt);
+  std::int32_t next = next_after(prompt, 0);
   out.prefill_seconds = seconds_since(start);
   start = std::chrono::steady_clock::now();
   while (out.finish.empty()) {
@@ -71,7 +75,7 @@ Generation generate(Engine& engine, const Tokenizer& tokenizer, std::span<const 
       out.finish = "length";
       break;
     }
-    const std::int32_t id = sample(logits, options.sampler, static_cast<std::uint64_t>(made));
+    const std::int32_t id = next;
     out.ids.push_back(id);
     if (!options.ignore_eos && ends_text(engine, tokenizer, id)) {
       out.finish = "eos";
@@ -85,7 +89,7 @@ Generation generate(Engine& engine, const Tokenizer& tokenizer, std::span<const 
     } else if (engine.position() == engine.context()) {
       out.finish = "context";
     } else {
-      logits = engine.decode(id);
+      next = next_after({&id, 1}, made + 1);
       ++out.decode_steps;
     }
   }

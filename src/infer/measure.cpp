@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "src/base/error.h"
-#include "src/infer/sampler.h"
 #include "src/infer/thread_pool.h"
 
 namespace lacuna {
@@ -55,33 +54,55 @@ double read_stream(int threads, std::size_t bytes, int rounds) {
   return best;
 }
 
-DecodeSpeed measure_decode(Engine& engine, std::span<const std::int32_t> prompt, std::int64_t steps) {
+DecodeSpeed measure_decode(const MeasuredModel& model, std::span<const std::int32_t> prompt,
+                           std::int64_t steps) {
+  const auto tokens = static_cast<std::int64_t>(prompt.size());
   LACUNA_CHECK(steps > 0, ErrorKind::Usage, "{} tokens to decode, wanted at least 1", steps);
-  engine.reset();
+  LACUNA_CHECK(tokens > 0 && tokens + steps <= model.context, ErrorKind::Usage,
+               "{} prompt tokens and {} decoded ones do not fit a context of {}", tokens, steps,
+               model.context);
+  Backend& backend = model.backend;
   auto start = Clock::now();
-  std::span<const float> logits = engine.prefill(prompt);
+  std::int64_t position = 0, last = 0;
+  while (position < tokens) {
+    const std::int64_t count = std::min(backend.max_step(), tokens - position);
+    backend.step(prompt.subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(count)),
+                 position);
+    position += count;
+    last = count - 1;
+  }
+  std::int32_t id = backend.likeliest(last);
   DecodeSpeed out;
-  out.prefill_tokens_per_s = static_cast<double>(prompt.size()) / seconds_since(start);
-  engine.clear_statistics();
+  out.prefill_tokens_per_s = static_cast<double>(tokens) / seconds_since(start);
+  backend.clear_statistics();
   std::vector<double> seconds;
   for (std::int64_t step = 0; step < steps; ++step) {
-    const std::int32_t id = sample(logits, {}, 0);
     start = Clock::now();
-    logits = engine.decode(id);
+    backend.step({&id, 1}, position++);
+    id = backend.likeliest(0);
     seconds.push_back(seconds_since(start));
   }
-  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2),
-                   seconds.end());
-  out.tokens_per_s = 1 / seconds[seconds.size() / 2];
-  const FfnStatistics& statistics = engine.statistics();
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::nth_element(seconds.begin(), middle, seconds.end());
+  out.tokens_per_s = 1 / *middle;
+  const FfnStatistics& statistics = backend.statistics();
   const double uses = static_cast<double>(statistics.steps) * static_cast<double>(statistics.layers.size());
   for (const FfnStatistics::Layer& layer : statistics.layers) {
     out.up_rows += static_cast<double>(layer.up_rows) / uses;
     out.down_rows += static_cast<double>(layer.down_rows) / uses;
   }
   out.ffn_sparsity = statistics.sparsity();
-  out.bytes_per_token = engine.weights().bytes_per_token(out.up_rows, out.down_rows);
+  out.bytes_per_token = model.bytes_per_token(out.up_rows, out.down_rows);
   return out;
+}
+
+DecodeSpeed measure_decode(Engine& engine, std::span<const std::int32_t> prompt, std::int64_t steps) {
+  engine.reset();
+  return measure_decode({engine.backend(), engine.context(),
+                         [&](double up_rows, double down_rows) {
+                           return engine.weights().bytes_per_token(up_rows, down_rows);
+                         }},
+                        prompt, steps);
 }
 
 }  // namespace lacuna

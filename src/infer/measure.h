@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "src/infer/engine.h"
@@ -21,7 +22,15 @@ struct DecodeSpeed {
   double bytes_per_s() const { return tokens_per_s * bytes_per_token; }
 };
 
-// Resets the engine, runs `prompt`, then decodes `steps` tokens greedily. Error(Usage) beyond the context.
+// What is measured: a backend, and the bytes of weights that a token reads with so many rows of up and down.
+struct MeasuredModel {
+  Backend& backend;
+  std::int64_t context = 0;
+  std::function<double(double up_rows, double down_rows)> bytes_per_token;
+};
+// Runs `prompt` from position 0, then decodes `steps` tokens greedily. Error(Usage) beyond the context.
+DecodeSpeed measure_decode(const MeasuredModel& model, std::span<const std::int32_t> prompt,
+                           std::int64_t steps);
 DecodeSpeed measure_decode(Engine& engine, std::span<const std::int32_t> prompt, std::int64_t steps);
 
 }  // namespace lacuna

@@ -1,0 +1,12 @@
+#include "src/infer/backend.h"
+
+#include "src/infer/sampler.h"
+
+namespace lacuna {
+
+std::int32_t Backend::likeliest(std::int64_t index) {
+  const ConstRows rows = logits(index, 1);
+  return sample({rows.row(0), static_cast<std::size_t>(rows.width)}, {}, 0);
+}
+
+}  // namespace lacuna
