@@ -7,32 +7,21 @@
 #include "kernels/linear.h"
 #include "src/base/error.h"
 #include "src/base/math.h"
+#include "src/infer/gating.h"
 
 namespace lacuna {
 
-namespace {
-
-Gating gating_of(Activation activation) {
-  switch (activation) {
-    case Activation::Silu:
-      return Gating::Silu;
-    case Activation::Relu:
-      return Gating::Relu;
-    case Activation::Drelu:
-      return Gating::Drelu;
-  }
-  return Gating::Silu;
-}
-
-}  // namespace
-
 CpuFfn::CpuFfn(const ModelConfig& config, FfnPath path, ThreadPool& pool, std::vector<Scratch>& scratch)
     : config_(config), path_(path), pool_(pool), scratch_(scratch), whole_(ActiveRuns::whole(config.ffn)) {
-  LACUNA_ASSERT(path == FfnPath::Dense || config.activation != Activation::Silu);
+  if (config.is_routed())
+    routed_.emplace(config, path, pool, scratch);
+  else
+    LACUNA_ASSERT(path == FfnPath::Dense || config.activation != Activation::Silu);
 }
 
-void CpuFfn::forward(const LayerWeights& weights, bool neuron_major, ConstRows x, Rows out,
-                     FfnStatistics::Layer& statistics) {
+void CpuFfn::forward(const LayerWeights& weights, bool neuron_major, ConstRows x, std::int64_t position,
+                     Rows out, FfnStatistics::Layer& statistics) {
+  if (routed_) return routed_->forward(weights, neuron_major, x, position, out, statistics);
   const std::size_t room = static_cast<std::size_t>(x.count * config_.ffn);
   if (gate_.size() < room) gate_.resize(room);
   if (up_.size() < room) up_.resize(room);

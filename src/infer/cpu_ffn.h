@@ -1,13 +1,16 @@
 // The FFN of one block on the CPU. Dense reads every row; sparse computes the gate of all neurons, then reads
 // the up rows only where the gate is open and the down rows only where the product is not zero. For relu and
 // dReLU both give the same bits: every output adds its neurons in ascending order, and zeros change nothing.
+// A routed FFN is cpu_ffn_routed's.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "kernels/scratch.h"
 #include "src/infer/active_runs.h"
 #include "src/infer/backend.h"
+#include "src/infer/cpu_ffn_routed.h"
 #include "src/infer/thread_pool.h"
 #include "src/infer/weights.h"
 
@@ -18,8 +21,9 @@ class CpuFfn {
   // `scratch` has one entry per thread of `pool`; both outlive this. Sparse needs neuron-major weights.
   CpuFfn(const ModelConfig& config, FfnPath path, ThreadPool& pool, std::vector<Scratch>& scratch);
 
-  // out[t] = down(act(gate(x[t]), up(x[t]))), x and out [tokens, hidden]; counts into `statistics`.
-  void forward(const LayerWeights& weights, bool neuron_major, ConstRows x, Rows out,
+  // out[t] = down(act(gate(x[t]), up(x[t]))), x and out [tokens, hidden], the first token at `position`;
+  // counts into `statistics`.
+  void forward(const LayerWeights& weights, bool neuron_major, ConstRows x, std::int64_t position, Rows out,
                FfnStatistics::Layer& statistics);
 
  private:
@@ -34,6 +38,7 @@ class CpuFfn {
   std::vector<Scratch>& scratch_;
   ActiveRuns whole_, open_, nonzero_;
   std::vector<float> gate_, up_;
+  std::optional<CpuRoutedFfn> routed_;
 };
 
 }  // namespace lacuna

@@ -10,8 +10,8 @@ namespace lacuna {
 namespace {
 
 FfnPath choose_path(const std::string& name, const ModelConfig& config) {
-  const bool zeros = config.activation != Activation::Silu ||
-                     (config.is_routed() && config.routed.router != RouterKind::Oracle);
+  const bool zeros = config.is_routed() ? config.routed.router != RouterKind::Oracle
+                                        : config.activation != Activation::Silu;
   if (name == "auto") return zeros ? FfnPath::Sparse : FfnPath::Dense;
   if (name == "dense") return FfnPath::Dense;
   LACUNA_CHECK(name == "sparse", ErrorKind::Usage, "--path '{}' is unknown (auto, dense, sparse)", name);

@@ -84,6 +84,24 @@ LayerWeights Weights::load_layer(std::int64_t layer) {
     out.down = matrix(ffn + "down_proj.weight");
     if (neuron_major_) out.down = transposed(out.down);
   }
+  if (config.is_routed()) out.router = load_router(layer);
+  return out;
+}
+
+RouterWeights Weights::load_router(std::int64_t layer) const {
+  const RoutedFfn& routed = config().routed;
+  const std::string ffn = "model.layers." + std::to_string(layer) + ".mlp.";
+  RouterWeights out;
+  out.layer = layer;
+  out.neurons = routed_layer(routed, config().ffn, layer);
+  if (routed.has_weight()) out.weight = floats(ffn + "router.weight");
+  if (routed.has_rows()) {
+    out.gate = floats(ffn + "router.gate");
+    out.up = floats(ffn + "router.up");
+  }
+  if (routed.has_bias()) out.bias = floats(ffn + "router.bias");
+  if (routed.has_scores()) out.scale = floats(ffn + "router.scale");
+  out.mean = floats(ffn + "experts.mean");
   return out;
 }
 
@@ -112,8 +130,12 @@ std::int64_t Weights::parameters() const {
 double Weights::bytes_per_token(double up_neurons, double down_neurons) const {
   double sum = bytes(head_) + row_bytes(embedding_);
   for (const LayerWeights& layer : layers_) {
-    sum +=
-        bytes(layer.query) + bytes(layer.key) + bytes(layer.value) + bytes(layer.output) + bytes(layer.gate);
+    sum += bytes(layer.query) + bytes(layer.key) + bytes(layer.value) + bytes(layer.output);
+    sum += config().is_routed() ? up_neurons * row_bytes(layer.gate) : bytes(layer.gate);
+    const RouterWeights& router = layer.router;
+    sum += static_cast<double>(router.weight.size() + router.gate.size() + router.up.size() +
+                               router.mean.size()) *
+           sizeof(float);
     sum += up_neurons * row_bytes(layer.up);
     sum += down_neurons * bytes(layer.down) / static_cast<double>(config().ffn);
   }

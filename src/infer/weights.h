@@ -9,6 +9,7 @@
 
 #include "kernels/matrix.h"
 #include "src/format/model_source.h"
+#include "src/infer/router.h"
 
 namespace lacuna {
 
@@ -18,7 +19,8 @@ struct LayerWeights {
   std::vector<float> query_bias, key_bias, value_bias;  // empty without qkv_bias
   MatrixView query, key, value, output;                 // [out, in]
   MatrixView gate, up;                                  // [ffn, hidden]
-  MatrixView down;  // [ffn, hidden] where Weights::neuron_major(), else [hidden, ffn]
+  MatrixView down;       // [ffn, hidden] where Weights::neuron_major(), else [hidden, ffn]
+  RouterWeights router;  // of a routed FFN
 };
 
 class Weights {
@@ -34,13 +36,15 @@ class Weights {
   const std::vector<LayerWeights>& layers() const { return layers_; }
 
   std::int64_t parameters() const;  // elements of all tensors
-  // Bytes that one decoded token reads when `neurons` of each FFN take part (gate always whole).
+  // Bytes that one decoded token reads when so many neurons of each FFN take part. The gate is read whole,
+  // in a routed FFN as the up projection is.
   double bytes_per_token(double up_neurons, double down_neurons) const;
 
  private:
   MatrixView matrix(const std::string& name) const;
   std::vector<float> floats(const std::string& name) const;
   LayerWeights load_layer(std::int64_t layer);
+  RouterWeights load_router(std::int64_t layer) const;
   MatrixView transposed(const MatrixView& matrix);
 
   ModelSource source_;

@@ -186,7 +186,7 @@ TEST(Engine, RefusesWhatItCannotDo) {
                   make(silu, {1, "sparse"});
                 },
                 ErrorKind::Usage),
-            "--path sparse needs a relu or drelu model; this one is silu and has no exact zeros to skip");
+            "--path sparse needs a relu, drelu or routed model; this one is silu and has no neurons to skip");
   EXPECT_EQ(message_of(
                 [&] {
                   make(silu, {1, "fast"});

@@ -1,4 +1,5 @@
 // The whole model written out once more, slowly, in double, from the reference kernels.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/attention.h"
@@ -92,14 +93,103 @@ Values attention(const Model& m, const std::string& block, const Values& x) {
   return times(m.get(block + "o_proj.weight"), context, static_cast<std::size_t>(c.query_width()));
 }
 
+Gating gating_of_model(const ModelConfig& c) {
+  return c.activation == Activation::Silu   ? Gating::Silu
+         : c.activation == Activation::Relu ? Gating::Relu
+                                            : Gating::Drelu;
+}
+
+// Router scores [tokens, E] by the formulas of src/arch/routed_ffn.h; oracle scores from the experts'
+// outputs.
+Values router_scores(const Model& m, const std::string& block, const Values& x,
+                     const std::vector<Values>& outputs) {
+  const RoutedFfn& r = m.config.routed;
+  const auto hidden = static_cast<std::size_t>(m.config.hidden),
+             experts = static_cast<std::size_t>(r.experts);
+  const std::size_t tokens = x.size() / hidden, rank = static_cast<std::size_t>(r.rank);
+  Values scores(tokens * experts);
+  if (r.has_weight()) scores = times(m.get(block + "router.weight"), x, hidden);
+  const Values mean = m.get(block + "experts.mean");
+  const Values a = r.has_rows() ? times(m.get(block + "router.gate"), x, hidden) : Values{};
+  const Values b = r.has_rows() ? times(m.get(block + "router.up"), x, hidden) : Values{};
+  const int layer = std::stoi(block.substr(std::string("model.layers.").size()));
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const std::size_t t = i / experts, e = i % experts;
+    double a_squares = 0, b_squares = 0, rest_squares = 0;
+    for (std::size_t k = i * rank; k < (i + 1) * rank; ++k) {
+      a_squares += a[k] * a[k];
+      b_squares += b[k] * b[k];
+      if (r.router == RouterKind::Neuron)
+        scores[i] += std::abs(glu_ref(gating_of_model(m.config), a[k], b[k]));
+    }
+    if (r.router == RouterKind::LowRank) scores[i] += std::sqrt(a_squares * b_squares);
+    for (std::size_t j = 0; j < hidden; ++j) {
+      const double rest = outputs[e][t * hidden + j] - mean[e * hidden + j];
+      rest_squares += rest * rest;
+    }
+    if (r.router == RouterKind::Oracle) scores[i] = std::sqrt(rest_squares);
+    if (r.router == RouterKind::Random)
+      scores[i] = random_score(random_router_key(r.seed, layer), static_cast<std::int64_t>(t),
+                               static_cast<std::int64_t>(e));
+  }
+  return scores;
+}
+
+// Gates of one token's experts.
+Values gates_of(const ModelConfig& c, std::int64_t active, const double* scores, const Values& bias,
+                const Values& scale) {
+  const auto experts = static_cast<std::size_t>(c.routed.experts);
+  Values gates(experts);
+  double sum = 0;
+  for (std::size_t e = 0; e < experts; ++e) sum += std::exp(scores[e] - scores[0]);
+  for (std::size_t e = 0; e < experts; ++e) {
+    const auto key = [&](std::size_t i) { return scores[i] + (bias.empty() ? 0 : bias[i]); };
+    std::int64_t ahead = 0;
+    for (std::size_t o = 0; o < experts; ++o) ahead += key(o) > key(e) || (key(o) == key(e) && o < e);
+    bool on = c.routed.threshold ? key(e) > 0 : ahead < active;
+    on = on && c.routed.router != RouterKind::None;
+    if (on) gates[e] = 1 + (scale.empty() ? 0 : scale[e] * std::exp(scores[e] - scores[0]) / sum);
+  }
+  return gates;
+}
+
+Values routed_output(const Model& m, const std::string& block, const Values& x, const Values& product) {
+  const ModelConfig& c = m.config;
+  const int layer = std::stoi(block.substr(std::string("model.layers.").size()));
+  const RoutedLayer neurons = routed_layer(c.routed, c.ffn, layer);
+  const auto hidden = static_cast<std::size_t>(c.hidden), ffn = static_cast<std::size_t>(c.ffn),
+             experts = static_cast<std::size_t>(c.routed.experts);
+  const Values down = m.get(block + "down_proj.weight"), mean = m.get(block + "experts.mean");
+  const auto output_of = [&](std::int64_t begin, std::int64_t end) {
+    Values part(product.size());
+    for (std::size_t i = 0; i < product.size(); ++i) {
+      const auto neuron = static_cast<std::int64_t>(i % ffn);
+      if (neuron >= begin && neuron < end) part[i] = product[i];
+    }
+    return times(down, part, ffn);
+  };
+  std::vector<Values> outputs;
+  for (std::size_t e = 0; e < experts; ++e)
+    outputs.push_back(output_of(neurons.begin[e], neurons.begin[e + 1]));
+  const Values scores = router_scores(m, block, x, outputs);
+  const Values bias = c.routed.has_bias() ? m.get(block + "router.bias") : Values{};
+  const Values scale = c.routed.has_scores() ? m.get(block + "router.scale") : Values{};
+  Values out = output_of(0, neurons.shared);
+  for (std::size_t t = 0; t < x.size() / hidden; ++t) {
+    const Values gates = gates_of(c, neurons.active, scores.data() + t * experts, bias, scale);
+    for (std::size_t e = 0; e < experts; ++e)
+      for (std::size_t j = 0; j < hidden; ++j)
+        out[t * hidden + j] += gates[e] != 0 ? gates[e] * outputs[e][t * hidden + j] : mean[e * hidden + j];
+  }
+  return out;
+}
+
 Values ffn(const Model& m, const std::string& block, const Values& x, Reference& counts) {
   const ModelConfig& c = m.config;
   const auto hidden = static_cast<std::size_t>(c.hidden), neurons = static_cast<std::size_t>(c.ffn);
   Values gate = times(m.get(block + "gate_proj.weight"), x, hidden);
   const Values up = times(m.get(block + "up_proj.weight"), x, hidden);
-  const Gating gating = c.activation == Activation::Silu   ? Gating::Silu
-                        : c.activation == Activation::Relu ? Gating::Relu
-                                                           : Gating::Drelu;
+  const Gating gating = gating_of_model(c);
   counts.open.emplace_back();
   counts.nonzero.emplace_back();
   for (std::size_t t = 0; t < gate.size() / neurons; ++t) {
@@ -112,6 +202,7 @@ Values ffn(const Model& m, const std::string& block, const Values& x, Reference&
     counts.open.back().push_back(open);
     counts.nonzero.back().push_back(nonzero);
   }
+  if (c.is_routed()) return routed_output(m, block, x, gate);
   return times(m.get(block + "down_proj.weight"), gate, neurons);
 }
 

@@ -1,0 +1,51 @@
+// The router of a routed FFN (src/arch/routed_ffn.h) as a producer of active experts: from the FFN's input to
+// the gate of every expert for every token, 0 for those that are off. An expert is one active run.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/matrix.h"
+#include "kernels/scratch.h"
+#include "src/arch/model_config.h"
+#include "src/infer/thread_pool.h"
+
+namespace lacuna {
+
+// A layer's router and experts; empty in a dense model. Matrices are row-major floats.
+struct RouterWeights {
+  std::int64_t layer = 0;
+  RoutedLayer neurons;
+  std::vector<float> weight;       // [E, hidden], linear and lowrank
+  std::vector<float> gate, up;     // [E·rank, hidden], lowrank and neuron
+  std::vector<float> bias, scale;  // [E], where the router has them
+  std::vector<float> mean;         // [E, hidden]
+};
+
+class Router {
+ public:
+  // `scratch` has one entry per thread of `pool`; both outlive this.
+  Router(const ModelConfig& config, ThreadPool& pool, std::vector<Scratch>& scratch);
+
+  // Gates [tokens, E] of x [tokens, hidden], whose first token stands at `position`. A token's gates do not
+  // depend on its companions. Valid until the next call.
+  std::span<const float> gates(const RouterWeights& weights, ConstRows x, std::int64_t position);
+  // The same from scores [tokens, E] that somebody else made (oracle).
+  std::span<const float> gates_of_scores(const RouterWeights& weights, std::span<const float> scores);
+
+ private:
+  void project(const std::vector<float>& matrix, ConstRows x, std::vector<float>& out);
+  void score(const RouterWeights& weights, ConstRows x);
+  void score_rows(std::int64_t tokens);
+  void choose(const RouterWeights& weights, const float* scores, float* gates);
+
+  const ModelConfig& config_;
+  ThreadPool& pool_;
+  std::vector<Scratch>& scratch_;
+  std::vector<float> scores_, rows_a_, rows_b_, gates_;
+  std::vector<float> keys_;
+  std::vector<std::int64_t> order_;
+};
+
+}  // namespace lacuna
