@@ -7,9 +7,10 @@ STEPS=4
 
 usage() {
   cat <<'TEXT'
-usage: launch/test.sh [--cpu | --cuda] [--yes] [--offline] [unit|mpi|gpu|slow|asan|fresh|all]...
+usage: launch/test.sh [--cpu | --cuda] [--yes] [--offline] [unit|mpi|gpu|gpu2|slow|asan|fresh|all]...
   unit   no MPI, no GPU, under a minute       mpi    several ranks on this machine
-  gpu    needs a GPU                          slow   minutes each
+  gpu    needs a GPU                          gpu2   needs two
+  slow   minutes each
   asan   unit tests under AddressSanitizer and UBSan, without torch
   fresh  a clean clone in a bare Debian 12 (root, debootstrap)
   ci     unit mpi, and fresh while it keeps within 40 minutes
@@ -38,6 +39,7 @@ stage() {  # stage NAME COMMAND...: a failed stage is remembered, the next one s
 }
 
 has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+has_two_gpus() { [ "$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')" -ge 2 ]; }
 
 # Names of the tests with a label in a build folder, one a line.
 tests_of() { ctest --test-dir "$1" -N -L "^$2\$" | sed -n 's/^ *Test *#[0-9]*: //p'; }
@@ -55,12 +57,12 @@ run_label() {  # run_label LABEL BUILD_FOLDER
   if [ -n "$skipped" ]; then echo "left out by themselves: "$skipped; fi
 }
 
-run_gpu_label() {
+run_gpu_label() {  # run_gpu_label gpu|gpu2
   local names
-  names=$(tests_of "$ROOT/build" gpu)
-  if has_gpu; then run_label gpu "$ROOT/build"; return; fi
+  names=$(tests_of "$ROOT/build" "$1")
+  if has_gpu; then run_label "$1" "$ROOT/build"; return; fi
   echo "no GPU here; these tests cannot run: "${names:-(there are none)}
-  echo "label gpu: no test ran"
+  echo "label $1: no test ran"
   return 1
 }
 
@@ -74,11 +76,12 @@ parse_shared_flags "$@"
 LABELS=()
 for word in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
   case $word in
-    unit | mpi | gpu | slow | asan | fresh) LABELS+=("$word") ;;
+    unit | mpi | gpu | gpu2 | slow | asan | fresh) LABELS+=("$word") ;;
     ci) LABELS+=(unit mpi fresh); BUDGET_S=2400 ;;
     all)
       LABELS+=(unit mpi slow)
       if has_gpu; then LABELS+=(gpu); fi
+      if has_two_gpus; then LABELS+=(gpu2); fi
       LABELS+=(asan fresh) ;;
     -h | --help) usage; exit 0 ;;
     *) usage; die 64 "unknown argument $word" ;;
@@ -113,14 +116,14 @@ for label in "${LABELS[@]}"; do
     continue
   fi
   case $label in
-    gpu) stage gpu run_gpu_label ;;
+    gpu | gpu2) stage "$label" run_gpu_label "$label" ;;
     asan) STEP=0 STEPS=2; stage asan run_asan ;;
     fresh) stage fresh "$ROOT/tests/fresh/run.sh" ;;
     *) stage "$label" run_label "$label" "$ROOT/build" ;;
   esac
 done
 if ! has_gpu; then
-  gpu_tests=$(tests_of "$ROOT/build" gpu | tr '\n' ' ')
+  gpu_tests=$(tests_of "$ROOT/build" 'gpu2*' | tr '\n' ' ')
   if [ -n "$gpu_tests" ]; then echo "no GPU here; left out: $gpu_tests"; fi
 fi
 

@@ -1,7 +1,7 @@
 # lacuna_module(NAME dir DEPS ... [TORCH] [CUDA [LIBS ...]]): one folder, one static library, every .cpp in it, and
 # every .cu with LACUNA_CUDA. A folder marked CUDA is built from its absent.cpp alone without LACUNA_CUDA, and from all
 # else with it: the same functions either way, so that nobody above needs a preprocessor switch.
-# lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|gpu|slow] [TORCH]): one folder of tests, one executable. Tests that run
+# lacuna_test(NAME dir DEPS ... [LABEL unit|mpi|gpu|gpu2|slow] [TORCH]): one folder of tests, one executable. Tests that run
 # a program find the build folder in $LACUNA_BIN.
 
 # gcc 12 reports string concatenation (-Wrestrict, gcc bug 105651) and fmt 9 (-Wstringop-overflow) falsely.
@@ -49,7 +49,7 @@ endfunction()
 function(lacuna_test name dir)
   cmake_parse_arguments(arg "TORCH" "LABEL" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
-  if(arg_LABEL STREQUAL gpu)
+  if(arg_LABEL MATCHES "^gpu")
     if(NOT LACUNA_CUDA)
       return()
     endif()
@@ -90,9 +90,15 @@ set(LACUNA_MPI_ENVIRONMENT
   OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_orte_execute_quiet=1)
 
 function(lacuna_mpi_test name dir)
-  cmake_parse_arguments(arg "TORCH" "" "RANKS;DEPS" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "LABEL" "RANKS;DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
   if(NOT sources)
+    return()
+  endif()
+  if(NOT arg_LABEL)
+    set(arg_LABEL mpi)
+  endif()
+  if(arg_LABEL MATCHES "^gpu" AND NOT LACUNA_CUDA)
     return()
   endif()
   set(target test_mpi_${name})
@@ -108,9 +114,9 @@ function(lacuna_mpi_test name dir)
     lacuna_use_torch(${target})
   endif()
   foreach(ranks ${arg_RANKS})
-    set(entry mpi.${name}.${ranks})
+    set(entry ${arg_LABEL}.${name}.${ranks})
     add_test(NAME ${entry} COMMAND with_ranks ${ranks} $<TARGET_FILE:${target}>)
-    set_tests_properties(${entry} PROPERTIES LABELS mpi TIMEOUT 600 PROCESSORS 2
+    set_tests_properties(${entry} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 PROCESSORS 2
       WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
       ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR};${LACUNA_MPI_ENVIRONMENT}")
   endforeach()
