@@ -42,7 +42,8 @@ void check_run_folder(const TrainingJob& job) {
                  out);
     return;
   }
-  for (const auto& [flag, path] : {std::pair{"--model", job.model}, {"--data", job.options.data}})
+  for (const auto& [flag, path] :
+       {std::pair{"--model", job.model}, {"--parent", job.parent}, {"--data", job.options.data}})
     LACUNA_CHECK(!is_within(path, job.out), ErrorKind::Usage,
                  "--force would delete {} {} together with --out {}: choose another folder", flag,
                  printable(path), out);

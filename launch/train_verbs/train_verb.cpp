@@ -22,6 +22,7 @@ int rank_before_mpi() {
 bool parse(TrainingJob& job, Options& options, const std::vector<std::string>& arguments, bool& dry_run) {
   options
       .flag("model,m", job.model, "start from: HF folder, llama2.c file, exported folder, checkpoint or run")
+      .flag("parent", job.parent, "model to distil from (with --distil); without it --model")
       .flag("arch", job.arch, "new weights: a preset (tiny, 124m, 1b, llama2-7b, mistral-7b) or an INI file")
       .flag("out,o", job.out, "the run's folder")
       .flag("force", job.force, "replace an existing run folder")
@@ -39,6 +40,10 @@ bool parse(TrainingJob& job, Options& options, const std::vector<std::string>& a
   } else if (job.model.empty() == job.arch.empty()) {
     options.problem("give either --model (more training) or --arch (new weights)");
   }
+  if (job.options.distil > 0 && job.parent.empty() && job.model.empty())
+    options.problem("--distil wants a model to learn from: give --parent");
+  if (job.options.distil == 0 && !job.parent.empty())
+    options.problem("--parent is a model to distil from: give --distil SHARE too");
   options.finish();
   job.config_ini = options.resolved_ini();
   return true;

@@ -12,7 +12,7 @@ namespace lacuna {
 struct TrainingJob {
   std::string verb;  // "train", "recipe drelu"
   TrainOptions options;
-  std::string model, arch, out;
+  std::string model, parent, arch, out;
   bool force = false, json = false, quiet = false;
   std::string config_ini;    // what config.resolved.ini will hold
   Recipe* recipe = nullptr;  // null: plain training

@@ -9,6 +9,7 @@
 
 #include "src/base/error.h"
 #include "src/base/math.h"
+#include "src/model/ffn_glu.h"
 #include "src/model/stash_view.h"
 
 namespace lacuna {
@@ -35,7 +36,8 @@ ModuleResult llama_module(const ModelConfig& config, const Penalty& l1, const Mo
     const at::Tensor term = price.sum() * l1.weight;
     out.penalty = out.penalty.defined() ? out.penalty + term : term;
   };
-  out.output = reference_blocks(config, call.weight, call.layers, x, l1.weight != 0 ? add_penalty : ProductSink{});
+  out.output =
+      reference_blocks(config, call.weight, call.layers, x, l1.weight != 0 ? add_penalty : ProductSink{});
   if (call.last)
     out.output = reference_loss(reference_logits(config, call.head_weight, out.output), call.targets);
   return out;

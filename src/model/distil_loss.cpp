@@ -65,9 +65,8 @@ void distil_loss(const at::Tensor& logits, const Teaching& teaching, const Token
       valid > 0 ? student.shifted.gather(1, place).squeeze(1) * here : at::zeros_like(scored);
 
   // Of each row: both sums of exponentials, the target's logit, Σ e·(teacher's logit - student's).
-  const at::Tensor sums =
-      at::stack({student.exponentials.sum(1), teacher.exponentials.sum(1), target,
-                 (teacher.exponentials * (teacher.shifted - student.shifted)).sum(1)});
+  const at::Tensor sums = at::stack({student.exponentials.sum(1), teacher.exponentials.sum(1), target,
+                                     (teacher.exponentials * (teacher.shifted - student.shifted)).sum(1)});
   over_ranks(sums, shards, false);
   const at::Tensor log_student = sums[0].log(), log_teacher = sums[1].log();
   loss.add_(((log_student - sums[2]) * scored).sum(at::kDouble));

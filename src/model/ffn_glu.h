@@ -26,8 +26,9 @@ struct ProductCounts {
 void glu_forward(Activation activation, const at::Tensor& gate, const at::Tensor& up,
                  const at::Tensor& product, const at::Tensor& scratch, ProductCounts& tally);
 
-// A price for products that are not zero: weight·Σ|product|, or with a knee k > 0 weight·Σ k·log(1 + |product|/k)
-// (the log-sum penalty of Candès, Wakin and Boyd 2008), which leaves products well above k alone.
+// A price for products that are not zero: weight·Σ|product|, or with a knee k > 0 weight·Σ k·log(1 +
+// |product|/k) (the log-sum penalty of Candès, Wakin and Boyd 2008), which leaves products well above k
+// alone.
 struct Penalty {
   double weight = 0, knee = 0;
 };

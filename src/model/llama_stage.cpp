@@ -68,7 +68,7 @@ struct LlamaStage::State {
   explicit State(LlamaStageOptions o)
       : options(std::move(o)),
         store(options.config, places_of(options), options.tp ? options.tp->rank() : 0, options.shape.tp,
-              options.shape.compute, options.device),
+              options.shape.compute, options.device, options.frozen),
         context(options.config, options.shape, options.tp, options.device),
         stored(block_stash(options.config, options.shape, options.stash)),
         full(block_stash(options.config, options.shape, StashKind::Full)),
@@ -201,7 +201,8 @@ struct LlamaStage::State {
     const KeptLogits kept{keep_logits, kept_logits[index]};
     TeacherRows teacher;
     if (!batch.soft.empty())
-      teacher = {batch.soft.states.at(index), batch.soft.head, divergences.select(0, micro), batch.soft.share};
+      teacher = {batch.soft.states.at(index), batch.soft.head, divergences.select(0, micro),
+                 batch.soft.share};
     part.head->forward(head, targets_of(micro), batch.loss_scale, batch.gradients, kept,
                        losses.select(0, micro), teacher);
   }
@@ -234,8 +235,8 @@ struct LlamaStage::State {
   StepBatch batch;
   // On the device: 4 doubles a block (ProductCounts::device), then the losses and divergences [micros] each.
   at::Tensor numbers, losses, divergences;
-  at::Tensor host_numbers;     // pinned, CUDA only
-  at::Tensor tokens, targets;  // [micros, tokens] int32, CUDA only
+  at::Tensor host_numbers;                // pinned, CUDA only
+  at::Tensor tokens, targets;             // [micros, tokens] int32, CUDA only
   std::vector<on_cuda::RowIndex> by_row;  // of each micro-batch; filled on the first stage, CUDA only
   std::vector<ProductCounts> counts;      // of each block of the rank
   std::size_t block_count = 0;

@@ -26,6 +26,7 @@ struct LlamaStageOptions {
   int pieces = 1;                // stash pieces per stage
   Communicator* tp = nullptr;    // outlives the stage; size 1 without tensor parallelism
   at::Device device = at::kCPU;  // where weights, stashes and all buffers are
+  bool frozen = false;           // weights without gradients: forward-only passes alone
 };
 
 // The micro-batches of one step on this data-parallel rank. Row-major [micros][sequences·seq_len].
@@ -84,8 +85,8 @@ class LlamaStage : public Stage {
   void observe_ffn_inputs(TokenObserver observer);
   void observe_ffn_output_grads(TokenObserver observer);
 
-  // For a model that is only a teacher: last stage, the final norm's output [tokens/tp, hidden] of each following
-  // forward, in place of logits and loss. Null: an ordinary model.
+  // For a model that is only a teacher: last stage, the final norm's output [tokens/tp, hidden] of each
+  // following forward, in place of logits and loss. Null: an ordinary model.
   using StateObserver = std::function<void(int micro, const at::Tensor& states)>;
   void observe_states(StateObserver observer);
 

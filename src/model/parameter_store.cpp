@@ -81,7 +81,7 @@ at::ScalarType scalar_type(DType dtype) {
 }
 
 ParameterStore::ParameterStore(const ModelConfig& config, const std::vector<StagePlace>& stages, int tp_rank,
-                               int tp, DType compute, at::Device device)
+                               int tp, DType compute, at::Device device, bool frozen)
     : compute_(compute) {
   const at::ScalarType weight_type = scalar_type(compute), grad_type = scalar_type(accumulation());
   const std::vector<Parameter> table = lacuna::parameters(config);
@@ -99,11 +99,11 @@ ParameterStore::ParameterStore(const ModelConfig& config, const std::vector<Stag
       if (belongs(spec, place, config)) add(spec, false);
     if (config.tied_embeddings && place.has_head) add(table.front(), true);
     slabs_.push_back(weights.allocate(device));
-    slabs_.push_back(grads.allocate(device));
+    slabs_.push_back(frozen ? at::empty({0}) : grads.allocate(device));
     for (std::size_t i = first; i < parameters_.size(); ++i) {
       LocalParameter& parameter = parameters_[i];
       parameter.weight = view_at(slabs_[slabs_.size() - 2], offsets[i - first].first, parameter.local.shape);
-      parameter.grad = view_at(slabs_.back(), offsets[i - first].second, parameter.local.shape);
+      if (!frozen) parameter.grad = view_at(slabs_.back(), offsets[i - first].second, parameter.local.shape);
     }
   }
   for (LocalParameter& copy : parameters_)

@@ -24,9 +24,9 @@ struct StagePlace {
 class ParameterStore {
  public:
   // Allocates (zero-filled) on `device` what tensor-parallel rank `tp_rank` of `tp` holds of the given
-  // stages.
+  // stages; frozen: without gradients, which stay undefined.
   ParameterStore(const ModelConfig& config, const std::vector<StagePlace>& stages, int tp_rank, int tp,
-                 DType compute, at::Device device = at::kCPU);
+                 DType compute, at::Device device = at::kCPU, bool frozen = false);
   std::vector<LocalParameter>& all() { return parameters_; }
   const std::vector<LocalParameter>& all() const { return parameters_; }
   LocalParameter& at(const std::string& name, bool tied_copy = false);  // Error(Internal) when absent

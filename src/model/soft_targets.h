@@ -1,6 +1,6 @@
-// What a frozen teacher says about the tokens of a step, in the form that costs least to keep: the output of its
-// final norm and its head. The teacher's logits are made from them a chunk at a time, where the student's are
-// scored (src/model/head_loss.h). Filled on the last stage, elsewhere empty.
+// What a frozen teacher says about the tokens of a step, in the form that costs least to keep: the output of
+// its final norm and its head. The teacher's logits are made from them a chunk at a time, where the student's
+// are scored (src/model/head_loss.h). Filled on the last stage, elsewhere empty.
 #pragma once
 
 #include <ATen/core/Tensor.h>

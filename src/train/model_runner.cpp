@@ -11,6 +11,7 @@
 #include "parallel/plan/make_schedule.h"
 #include "src/base/error.h"
 #include "src/base/math.h"
+#include "src/train/teacher.h"
 
 namespace lacuna {
 
@@ -52,6 +53,8 @@ struct ModelRunner::State {
     std::unique_ptr<Executor> executor;
   };
   std::map<int, ForwardPass> forward_only;
+  std::unique_ptr<Teacher> teacher;
+  double teacher_share = 0;
 
   State(ParallelContext& c, const TrainOptions& o, const ModelConfig& m)
       : context(c),
@@ -104,15 +107,31 @@ void ModelRunner::load(const SlabSource& read, bool with_state) {
   load_slabs(state_->optimizer, read, with_state);
 }
 
+void ModelRunner::distil_from(const ModelConfig& teacher, const SlabSource& weights, double share) {
+  State& s = *state_;
+  LACUNA_CHECK(teacher.vocab == s.config.vocab, ErrorKind::Usage,
+               "the teacher has a vocabulary of {}, the model of {}: distillation compares probabilities of "
+               "the same tokens",
+               teacher.vocab, s.config.vocab);
+  for (const std::string& problem : tp_problems(teacher, s.options.tp))
+    fail(ErrorKind::Usage, "the teacher: {}", problem);
+  TrainOptions options = s.options;
+  if (teacher.layers != s.config.layers) options.cuts.clear();
+  s.teacher = std::make_unique<Teacher>(s.context, stage_options(s.context, options, teacher), weights);
+  s.teacher_share = share;
+}
+
 StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals) {
   State& s = *state_;
   const std::int64_t valid = s.complete(batch);
+  if (s.teacher) batch.soft = s.teacher->targets(batch, s.teacher_share);
   s.stage.begin_step(std::move(batch));
   s.executor.run();
   if (s.config.tied_embeddings) s.optimizer.add_tied(0, s.options.pp - 1);
   StepNumbers numbers;
   numbers.report = s.reporter.gather(s.stage, s.micros(), s.optimizer.squared_norms(), signals);
   numbers.loss = numbers.report.loss_sum / static_cast<double>(valid);
+  numbers.divergence = numbers.report.divergence_sum / static_cast<double>(valid);
   numbers.grad_norm = numbers.report.grad_norm;
   return numbers;
 }
@@ -267,6 +286,7 @@ std::vector<RankBytes> ModelRunner::memory() const {
 }
 
 void ModelRunner::close() {
+  if (state_->teacher) state_->teacher->close();
   state_->executor.close();
   for (auto& [count, pass] : state_->forward_only) pass.executor->close();
 }

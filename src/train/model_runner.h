@@ -21,8 +21,9 @@
 namespace lacuna {
 
 struct StepNumbers {
-  double loss = 0;       // mean nats per scored token of the global batch
-  double grad_norm = 0;  // before clipping
+  double loss = 0;        // mean nats per scored token of the global batch
+  double divergence = 0;  // likewise KL(teacher ‖ model); 0 without a teacher
+  double grad_norm = 0;   // before clipping
   StepReport report;
 };
 
@@ -34,6 +35,9 @@ class ModelRunner {
 
   void initialise(std::uint64_t seed);
   void load(const SlabSource& read, bool with_state);
+  // From now on `share` of the loss of every step comes from the probabilities of this frozen model, which is
+  // read now. Error(Usage) when its vocabulary is not the model's. Collective over the world.
+  void distil_from(const ModelConfig& teacher, const SlabSource& weights, double share);
 
   // Forward, backward and reduction of one global batch: gradients are ready, nothing is updated yet.
   StepNumbers accumulate(StepBatch batch, const SignalFlags& signals);

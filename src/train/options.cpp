@@ -84,6 +84,9 @@ void check_ranges(std::vector<std::string>& problems, const TrainOptions& o) {
   at_least(problems, "weight-decay", o.weight_decay, 0.0);
   at_least(problems, "clip", o.clip, 0.0);
   at_least(problems, "l1", o.l1, 0.0);
+  at_least(problems, "l1-knee", o.l1_knee, 0.0);
+  at_least(problems, "distil", o.distil, 0.0);
+  if (o.distil > 1) problems.push_back(fmt::format("--distil is {}, wanted a share of 0 to 1", o.distil));
   at_least(problems, "in-a-row", o.guard_in_a_row, 1);
   at_least(problems, "per-thousand", o.guard_per_thousand, 0);
   at_least(problems, "hang-seconds", o.hang_seconds, 1.0);

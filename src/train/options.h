@@ -30,6 +30,7 @@ struct TrainOptions {
   std::int64_t warmup_steps = 0, decay_steps = 0;
   double l1 = 0;
   std::int64_t l1_warmup_steps = 0;
+  double l1_knee = 0, distil = 0;
   // what it writes
   std::int64_t log_every = 10, eval_every = 0, eval_sequences = 64, save_every = 0;
   double save_minutes = 30;
@@ -75,6 +76,10 @@ struct TrainOptions {
     field("optim.clip", clip, "gradient norm is clipped to this; 0 = never");
     field("optim.l1", l1, "weight of mean over layers and tokens of sum |FFN product|");
     field("optim.l1-warmup-steps", l1_warmup_steps, "steps over which l1 grows from 0, linearly");
+    field("optim.l1-knee", l1_knee,
+          "k > 0: the sum is of k·log(1 + |product|/k), which spares what is well above k");
+    field("optim.distil", distil,
+          "share (0 to 1) of the loss that is the distance to the probabilities of --parent, or of --model");
     field("log.log-every", log_every, "steps between progress lines and log entries");
     field("log.eval-every", eval_every, "steps between evaluations on the kept-out windows; 0 = none");
     field("log.eval-sequences", eval_sequences, "sequences of an evaluation");

@@ -17,15 +17,19 @@ StepReporter::StepReporter(ParallelContext& context, const ModelConfig& config, 
 
 StepReport StepReporter::gather(const LlamaStage& stage, int micros, const std::vector<double>& squared_norms,
                                 const SignalFlags& signals) {
-  // One row a rank: [save, stop, loss of each micro, zeros, elements and l1 of each layer, squared norms].
+  // One row a rank: [save, stop, loss and divergence of each micro, zeros, elements and l1 of each layer,
+  // squared norms].
   const auto layers = static_cast<std::size_t>(layers_), count = static_cast<std::size_t>(micros);
-  const std::size_t at_counts = 2 + count, at_norms = at_counts + 3 * layers,
-                    width = at_norms + parameter_count_;
+  const std::size_t at_divergence = 2 + count, at_counts = at_divergence + count,
+                    at_norms = at_counts + 3 * layers, width = at_norms + parameter_count_;
   std::vector<double> mine(width, 0.0);
   mine[0] = signals.save;
   mine[1] = signals.stop;
   if (context_.place.tp == 0)
-    for (int m = 0; m < micros; ++m) mine[2 + static_cast<std::size_t>(m)] = stage.micro_loss(m);
+    for (int m = 0; m < micros; ++m) {
+      mine[2 + static_cast<std::size_t>(m)] = stage.micro_loss(m);
+      mine[at_divergence + static_cast<std::size_t>(m)] = stage.micro_divergence(m);
+    }
   for (const FfnCounts& counts : stage.ffn_counts()) {
     const std::size_t at = at_counts + 3 * static_cast<std::size_t>(counts.layer);
     mine[at] += static_cast<double>(counts.zeros);
@@ -54,7 +58,10 @@ StepReport StepReporter::gather(const LlamaStage& stage, int micros, const std::
     report.stop_asked |= all[rank * width + 1] != 0;
   }
   for (std::size_t m = 0; m < count; ++m)
-    for (int dp = 0; dp < t.dp; ++dp) report.loss_sum += over_pp(dp, 0, 2 + m);
+    for (int dp = 0; dp < t.dp; ++dp) {
+      report.loss_sum += over_pp(dp, 0, 2 + m);
+      report.divergence_sum += over_pp(dp, 0, at_divergence + m);
+    }
   for (std::size_t layer = 0; layer < layers; ++layer) {
     double zeros = 0, elements = 0, l1 = 0;
     for (int dp = 0; dp < t.dp; ++dp)

@@ -13,6 +13,7 @@ namespace lacuna {
 
 struct StepReport {
   double loss_sum = 0;  // nats over all scored tokens, fp64
+  double divergence_sum = 0;  // likewise KL(teacher ‖ model); 0 without a teacher
   double grad_norm = 0;
   bool save_asked = false, stop_asked = false;
   std::vector<double> zeros_per_layer;  // share of exact zeros of the FFN product

@@ -88,6 +88,7 @@ bool Trainer::State::one_step(SignalFlags& asked) {
   hooks.before_step(control);
   StepBatch batch = batches.train(done);
   batch.l1 = control.l1;
+  batch.l1_knee = options.l1_knee;
   SignalFlags wanted = wishes();
   wanted.stop |= control.stop_after;
   const StepNumbers numbers = runner.accumulate(std::move(batch), wanted);
@@ -120,22 +121,21 @@ void Trainer::State::log_step(const StepNumbers& numbers, double rate, double se
   const double tokens_per_s = static_cast<double>(tokens_per_step()) / seconds;
   const double flops = tokens_per_s * flops_per_token(runner.config(), options.seq_len);
   const double mfu = flops / (matmul_rate * context.world.size());
-  log->write("train", done,
-             {{"loss", numbers.loss},
-              {"grad_norm", numbers.grad_norm},
-              {"lr", rate},
-              {"tokens_per_s", tokens_per_s},
-              {"mfu", mfu},
-              {"zeros", mean_zeros},
-              {"l1", mean_l1},
-              {"tokens", static_cast<double>(done * tokens_per_step())}},
-             mean_zeros > 0 ? zeros : std::vector<double>{});
+  std::vector<std::pair<std::string, double>> values = {
+      {"loss", numbers.loss}, {"grad_norm", numbers.grad_norm},
+      {"lr", rate},           {"tokens_per_s", tokens_per_s},
+      {"mfu", mfu},           {"zeros", mean_zeros},
+      {"l1", mean_l1},        {"tokens", static_cast<double>(done * tokens_per_step())}};
+  if (options.distil > 0) values.emplace_back("divergence", numbers.divergence);
+  log->write("train", done, values, mean_zeros > 0 ? zeros : std::vector<double>{});
   if (done % options.log_every != 0 && done != options.steps && done != 1) return;
-  log->progress(done, fmt::format("loss {:.4f} norm {:.3f} lr {:.2e}{} · {} tok/s {}FLOP/s MFU {:.0f} % · {}",
-                                  numbers.loss, numbers.grad_norm, rate,
-                                  mean_zeros > 0 ? fmt::format(" zeros {:.1f} %", 100 * mean_zeros) : "",
-                                  short_count(tokens_per_s), short_count(flops), 100 * mfu,
-                                  short_bytes(static_cast<double>(peak_resident_bytes()))));
+  log->progress(
+      done,
+      fmt::format("loss {:.4f}{} norm {:.3f} lr {:.2e}{} · {} tok/s {}FLOP/s MFU {:.0f} % · {}", numbers.loss,
+                  options.distil > 0 ? fmt::format(" KL {:.4f}", numbers.divergence) : "", numbers.grad_norm,
+                  rate, mean_zeros > 0 ? fmt::format(" zeros {:.1f} %", 100 * mean_zeros) : "",
+                  short_count(tokens_per_s), short_count(flops), 100 * mfu,
+                  short_bytes(static_cast<double>(peak_resident_bytes()))));
 }
 
 void Trainer::State::evaluate() {
