@@ -1,6 +1,7 @@
 #include "src/convert/export.h"
 
 #include <filesystem>
+#include <set>
 
 #include "src/arch/parameters.h"
 #include "src/base/error.h"
@@ -40,13 +41,15 @@ ModelToWrite describe_model(const CheckpointReader& reader, std::optional<DType>
   model.config = reader.meta().config;
   model.companions = reader.meta().files;
   std::map<std::string, std::vector<std::int64_t>> shapes;
+  std::set<std::string> routers;  // small, and what decides should not be rounded
   for (const Parameter& parameter : parameters(model.config)) {
     LACUNA_CHECK(reader.tensors().count(parameter.name), ErrorKind::BadInput, "{}: tensor '{}' is missing",
                  reader.folder(), parameter.name);
     shapes.emplace(parameter.name, parameter.shape);
+    if (parameter.role >= Role::RouterWeight) routers.insert(parameter.name);
   }
-  model.dtype = [&reader, forced](const std::string& name) {
-    return forced ? *forced : reader.tensors().at(name).dtype;
+  model.dtype = [&reader, forced, routers](const std::string& name) {
+    return forced && !routers.count(name) ? *forced : reader.tensors().at(name).dtype;
   };
   model.read = [&reader, shapes](const std::string& name, DType dtype, void* dst) {
     const std::vector<std::int64_t>& shape = shapes.at(name);
@@ -82,7 +85,7 @@ ExportReport export_model(const ExportOptions& options) {
   report.content_hash = reader.content_hash().hex();
   report.config = meta.config;
   report.bundled = writes_bundles(meta.config);
-  if (meta.config.activation != Activation::Silu)
+  if (meta.config.activation != Activation::Silu || meta.config.is_routed())
     write_file_atomic(out.temporary() + "/sparsity.json",
                       write_sparsity(report.check.sparsity, meta.config, report.bundled));
   const std::string dtype(name_of(model.dtype("model.embed_tokens.weight")));

@@ -2,6 +2,7 @@
 
 #include "src/arch/parameters.h"
 #include "src/base/error.h"
+#include "src/base/fields.h"
 #include "src/base/file.h"
 
 namespace lacuna {
@@ -31,6 +32,11 @@ std::string describe(const CheckpointMeta& meta, const ModelCard& facts) {
   table.row("architecture", "{}, FFN activation {}", config.family, name_of(config.activation));
   table.row("parameters", "{}", parameter_count(config));
   table.row("layers, hidden, FFN neurons", "{}, {}, {}", config.layers, config.hidden, config.ffn);
+  if (config.is_routed())
+    table.row("routed FFN", "{} experts, {} router, on for a token: {}; shared neurons: {}",
+              config.routed.experts, name_of(config.routed.router),
+              config.routed.threshold ? "by score" : to_text(config.routed.active),
+              to_text(config.routed.shared));
   table.row("query heads, key/value heads, head size", "{}, {}, {}", config.heads, config.kv_heads,
             config.head_dim);
   table.row("vocabulary, trained context", "{}, {}", config.vocab, config.max_positions);
@@ -71,7 +77,8 @@ std::string write_model_card(const CheckpointMeta& meta, const SelfCheck& check,
       "difference {:.3g} (bound {:.3g}), root mean square {:.3g} (bound {:.3g}).\n",
       meta.probe.compute, check.sequences, check.worst_abs, check.abs_bound, check.worst_rms,
       check.rms_bound);
-  if (meta.config.activation != Activation::Silu) out += describe_zeros(meta, check.sparsity);
+  if (meta.config.activation != Activation::Silu || meta.config.is_routed())
+    out += describe_zeros(meta, check.sparsity);
   if (!meta.config_ini.empty())
     out += "\n## Configuration of the run\n\n```ini\n" + meta.config_ini + "```\n";
   return out;

@@ -8,6 +8,7 @@
 #include "src/base/json.h"
 #include "src/base/log.h"
 #include "src/format/folder_file.h"
+#include "src/format/sparsity_json.h"
 
 namespace lacuna {
 
@@ -104,6 +105,28 @@ void read_companions(const std::string& folder, ModelContents& contents) {
     if (contents.companions.count(tokenizer)) contents.tokenizer_path = folder;
 }
 
+void add_tensors(SafetensorsFile& file, ModelContents& contents) {
+  for (const SafetensorsEntry& entry : file.entries()) {
+    // Buffers that old LLaMA folders carry; they follow from rope_theta.
+    if (entry.name.ends_with(".rotary_emb.inv_freq")) continue;
+    LACUNA_CHECK(contents.tensors.emplace(entry.name, view_of(file, entry, contents)).second,
+                 ErrorKind::BadInput, "{}: tensor '{}' is in another file too", file.path(),
+                 printable(entry.name));
+  }
+  contents.mappings.push_back(file.take_mapping());
+}
+
+// What sparsity.json says about experts, and the tensors of their routers.
+void add_routed(const std::string& folder, ModelContents& contents) {
+  if (!in_folder(folder, "sparsity.json")) return;
+  const auto routed = read_routed(read_in_folder(folder, "sparsity.json", kMaxConfigBytes), contents.config,
+                                  folder + "/sparsity.json");
+  if (!routed) return;
+  contents.config.routed = *routed;
+  SafetensorsFile file(file_in_folder(folder, kRoutedTensors), false);
+  add_tensors(file, contents);
+}
+
 }  // namespace
 
 const std::vector<std::string>& companion_names() {
@@ -149,14 +172,8 @@ ModelContents open_hf_folder(const std::string& folder) {
   contents.path = folder;
   contents.kind = config.bundled ? "lacuna folder" : "hf folder";
   contents.config = config.model;
-  for (SafetensorsFile& shard : open_shards(folder)) {
-    for (const SafetensorsEntry& entry : shard.entries()) {
-      // Buffers that old LLaMA folders carry; they follow from rope_theta.
-      if (entry.name.ends_with(".rotary_emb.inv_freq")) continue;
-      contents.tensors.emplace(entry.name, view_of(shard, entry, contents));
-    }
-    contents.mappings.push_back(shard.take_mapping());
-  }
+  for (SafetensorsFile& shard : open_shards(folder)) add_tensors(shard, contents);
+  add_routed(folder, contents);
   read_companions(folder, contents);
   return contents;
 }

@@ -1,5 +1,6 @@
 // A Hugging Face model folder: config.json, model.safetensors or shards with model.safetensors.index.json,
-// and tokenizer files. Also a folder that `export` wrote for a dReLU model (model_type "lacuna").
+// and tokenizer files. Also a folder that `export` wrote for a dReLU model (model_type "lacuna"), and one
+// whose sparsity.json tells of a routed FFN.
 #pragma once
 
 #include <string>

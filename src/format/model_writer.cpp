@@ -48,6 +48,28 @@ void fill_bundle(const ModelToWrite& model, const Parameter& up, const Parameter
   }
 }
 
+bool of_router(const Parameter& parameter) {
+  return parameter.role >= Role::RouterWeight;
+}
+
+OutputTensor plain_tensor(const ModelToWrite& model, const Parameter& parameter) {
+  const DType dtype = model.dtype(parameter.name);
+  return {parameter.name, dtype, parameter.shape,
+          [&model, parameter, dtype](void* to) { model.read(parameter.name, dtype, to); }};
+}
+
+// sparsity.json without measurements, and the routers' tensors.
+void write_routed(const std::string& folder, const ModelToWrite& model) {
+  SparsityInfo info;
+  info.activation = model.config.activation;
+  write_file_atomic(folder + "/sparsity.json",
+                    write_sparsity(info, model.config, writes_bundles(model.config)));
+  std::vector<OutputTensor> tensors;
+  for (const Parameter& parameter : parameters(model.config))
+    if (of_router(parameter)) tensors.push_back(plain_tensor(model, parameter));
+  write_safetensors(folder + "/" + kRoutedTensors, tensors, {{"format", "pt"}});
+}
+
 std::vector<OutputTensor> output_tensors(const ModelToWrite& model) {
   const std::vector<Parameter> all = parameters(model.config);
   const bool bundles = writes_bundles(model.config);
@@ -55,10 +77,9 @@ std::vector<OutputTensor> output_tensors(const ModelToWrite& model) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Parameter parameter = all[i];
     const DType dtype = model.dtype(parameter.name);
-    if (bundles && parameter.role == Role::Down) continue;
+    if (of_router(parameter) || (bundles && parameter.role == Role::Down)) continue;
     if (!bundles || parameter.role != Role::Up) {
-      out.push_back({parameter.name, dtype, parameter.shape,
-                     [&model, parameter, dtype](void* to) { model.read(parameter.name, dtype, to); }});
+      out.push_back(plain_tensor(model, parameter));
       continue;
     }
     const Parameter down = all[i + 1];
@@ -98,6 +119,7 @@ void write_model_files(const std::string& folder, const ModelToWrite& model) {
   write_file_atomic(folder + "/config.json", write_hf_config(model.config, widest));
   write_file_atomic(folder + "/generation_config.json", write_generation_config(model.config));
   write_model_shards(folder, output_tensors(model), model.max_shard_bytes);
+  if (model.config.is_routed()) write_routed(folder, model);
   for (const auto& [name, bytes] : model.companions) {
     check_plain_name(name, "tokenizer files");
     LACUNA_CHECK(!in_folder(folder, name), ErrorKind::BadInput,
@@ -128,7 +150,8 @@ int verify_sums(const std::string& folder) {
                  "{}/{}: its bytes are not those that {} lists", folder, name, kSums);
   }
   for (const std::string& name : file_names(folder)) {
-    const bool read = name.ends_with(".json") || name.ends_with(".safetensors") || name.ends_with(".model");
+    const bool read = name.ends_with(".json") || name.ends_with(".safetensors") || name.ends_with(".model") ||
+                      name == kRoutedTensors;
     LACUNA_CHECK(!read || listed.count(name), ErrorKind::BadInput, "{}/{}: {} does not list it", folder,
                  printable(name), kSums);
   }

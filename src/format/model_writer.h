@@ -1,6 +1,7 @@
 // Writes a model folder: config.json, generation_config.json, weights, tokenizer files, and for a model with
-// exact zeros sparsity.json. A silu or relu model is a plain folder of its family that stock software loads;
-// a dReLU model is a "lacuna" folder whose up and down matrices are one bundle a layer.
+// exact zeros or a routed FFN sparsity.json. A silu or relu model is a plain folder of its family that stock
+// software loads, a routed one too, as the dense model that it is with all experts on; a dReLU model is a
+// "lacuna" folder whose up and down matrices are one bundle a layer.
 #pragma once
 
 #include <functional>

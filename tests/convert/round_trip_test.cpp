@@ -110,6 +110,87 @@ TEST(RoundTrip, EveryFormOfAToyModelReadsBack) {
     }
 }
 
+ModelConfig routed_config(RouterKind kind, Activation activation) {
+  ModelConfig config = test::small_config();
+  config.activation = activation;
+  config.routed.experts = 3;
+  config.routed.active = {1};
+  config.routed.shared = {4, 2};
+  config.routed.router = kind;
+  config.routed.rank = config.routed.has_rows() ? 2 : 0;
+  config.routed.threshold = kind == RouterKind::LowRank;
+  config.routed.seed = 4;
+  return config;
+}
+
+// Two uses: config.json and the shards are the dense model's, the rest lies in files of its own.
+TEST(RoundTrip, RoutedModelsReadBackAndAreTheDenseModelToOthers) {
+  int number = 0;
+  const test::TempFolder folder;
+  for (const RouterKind kind : {RouterKind::Linear, RouterKind::LowRank, RouterKind::Neuron,
+                                RouterKind::Oracle, RouterKind::Random, RouterKind::None})
+    for (const Activation activation : {Activation::Silu, Activation::Drelu}) {
+      const ModelConfig config = routed_config(kind, activation);
+      const std::string run = folder / ("run" + std::to_string(++number)), out = run + ".out";
+      SCOPED_TRACE(name_of(kind) + " " + name_of(activation));
+      const std::string step = test::put_checkpoint(run, config, DType::F32, 2);
+      EXPECT_EQ(export_to(run, out).check.worst_abs, 0);
+      const ModelSource source = ModelSource::open(out);
+      EXPECT_EQ(source.config().routed, config.routed);
+      expect_equal_tensors(open_checkpoint(step), source);
+      EXPECT_TRUE(verify(out).good());
+      const ImportReport again = import(out, run + ".again");
+      EXPECT_EQ(CheckpointReader(again.checkpoint).meta().config.routed, config.routed);
+      expect_equal_tensors(open_checkpoint(again.checkpoint), source);
+
+      ModelConfig dense = config;
+      dense.routed = {};
+      test::put_checkpoint(run + ".dense", dense, DType::F32, 2);
+      export_to(run + ".dense", run + ".dense.out");
+      for (const char* name : {"config.json", "generation_config.json", "model.safetensors"})
+        EXPECT_EQ(read_file(out + "/" + name, 1 << 24), read_file(run + ".dense.out/" + name, 1 << 24))
+            << name;
+    }
+}
+
+TEST(Export, NeverRoundsARouter) {
+  const test::TempFolder folder;
+  test::put_checkpoint(folder / "run", routed_config(RouterKind::Random, Activation::Silu), DType::F32, 1);
+  export_to(folder / "run", folder / "out", DType::BF16);
+  const ModelSource source = ModelSource::open(folder / "out");
+  EXPECT_EQ(source.stored_dtype("model.layers.0.mlp.experts.mean"), DType::F32);
+  EXPECT_EQ(source.stored_dtype("model.layers.0.mlp.gate_proj.weight"), DType::BF16);
+}
+
+TEST(RoutedFolder, RefusesWhatDoesNotFit) {
+  const test::TempFolder folder;
+  const std::string out = folder / "out";
+  test::put_checkpoint(folder / "run", routed_config(RouterKind::Linear, Activation::Silu), DType::F32, 1);
+  export_to(folder / "run", out);
+  const std::string good = read_file(out + "/sparsity.json", 1 << 20);
+  const auto refused = [&](const std::string& from, const std::string& to, const std::string& part) {
+    std::string bad = good;
+    const std::size_t at = bad.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    bad.replace(at, from.size(), to);
+    test::put_file(out + "/sparsity.json", bad);
+    test::expect_refused([&] { ModelSource::open(out); }, part);
+  };
+  refused("\"experts\": 3", "\"experts\": 0", "experts is 0, wanted at least 1");
+  refused("\"experts\": 3", "\"experts\": 4", "has shape [3, 12], the configuration wants [4, 12]");
+  refused("\"linear\"", "\"best\"", "unknown router 'best'");
+  refused("\"linear\"", "\"none\"", "is no part of");
+  refused("\"router_rank\": 0", "\"router_rank\": 2", "ffn-router-rank is 2, wanted 0 for the linear router");
+  refused("\"align\": 1", "\"align\": -1", "ffn-align is -1");
+  refused("\"threshold\"", "\"treshold\"", "unknown key 'treshold'");
+  refused("\"sparsity.tensors\"", "\"../weights\"", "file is '../weights', wanted sparsity.tensors");
+  refused("\"version\": 1", "\"version\": 3", "version 3 is not supported");
+  test::put_file(out + "/sparsity.json", good);
+  EXPECT_TRUE(verify(out).good());
+  std::filesystem::remove(out + "/sparsity.tensors");
+  test::expect_refused([&] { ModelSource::open(out); }, "sparsity.tensors");
+}
+
 // The bundle by hand: row i holds up's row i, then down's column i.
 TEST(RoundTrip, BundleRowsAreUpThenDown) {
   ModelConfig config = test::small_config();
