@@ -3,8 +3,9 @@
 //
 // A stage's rows are laid out in one flat bucket per owner, parameter after parameter, so that one
 // reduce-scatter and one all-gather serve a whole stage. Sums are element-wise in rank order: buckets change
-// no bit. Parameters that several tensor-parallel ranks hold (norms, replicated key/value heads) are summed
-// over their holders first.
+// no bit. Without data parallelism there is no bucket: gradients are read, and weights written, where they
+// are. Parameters that several tensor-parallel ranks hold (norms, replicated key/value heads) are summed over
+// their holders first.
 #pragma once
 
 #include <functional>
@@ -23,18 +24,18 @@ namespace lacuna {
 struct OptimizerComms {
   Communicator* tp = nullptr;  // same stage, same data
   Communicator* dp = nullptr;  // same stage, same tensor slice
-  Communicator* pp = nullptr;  // the pipeline; carries a tied embedding's gradient between its ends
+  Communicator* pp =
+      nullptr;  // the pipeline, for host memory; carries a tied embedding's gradient between its ends
 };
 
-// One parameter's owned part, as the checkpoint sees it. Elements are in the accumulation type.
+// One parameter's owned part, as the checkpoint sees it: flat tensors of the accumulation type on the model's
+// device, the first slab.elements() of them stored (what follows pads the vocabulary).
 struct OwnedPart {
   const LocalParameter* parameter = nullptr;
-  Slab slab;               // stored part of the owned rows at its global place; may be empty
-  bool writes = false;     // this rank writes it (first replica, not a tied copy, not empty)
-  void* master = nullptr;  // slab.elements() full-precision weights, row-major
-  void* exp_avg = nullptr;
-  void* exp_avg_sq = nullptr;
-  const void* grad = nullptr;  // summed over replicas and data parallel; valid from reduce() on
+  Slab slab;            // stored part of the owned rows at its global place; may be empty
+  bool writes = false;  // this rank writes it (first replica, not a tied copy, not empty)
+  at::Tensor master, exp_avg, exp_avg_sq;
+  at::Tensor grad;  // summed over replicas and data parallel; valid from reduce() on
 };
 
 class ShardedOptimizer {
@@ -48,6 +49,9 @@ class ShardedOptimizer {
   void reduce(int stage);
   // After all stages are reduced: a tied embedding's two accumulators are added once, embedding first.
   void add_tied(int pipeline_rank_of_embedding, int pipeline_rank_of_head);
+  // On a CUDA device: queues what squared_norms() will read; it is there once the device has been waited for.
+  // Nothing to do on the CPU.
+  void fetch_norms();
   // Per parameter (same order as the constructor's list): sum of squares of the owned gradient rows in fp64;
   // 0 for tied copies and for replicas but the first, so that the sum over all ranks counts each element
   // once.

@@ -44,6 +44,8 @@ if(LACUNA_TRAIN)
 
   find_library(LACUNA_CUBLAS_LIBRARY NAMES cublas libcublas.so.13 PATHS ${LACUNA_NVIDIA_HINTS}
     PATH_SUFFIXES lib lib64 REQUIRED)
+  find_library(LACUNA_CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 PATHS ${LACUNA_NVIDIA_HINTS}
+    PATH_SUFFIXES lib lib64 REQUIRED)
   add_library(lib_torch_cuda INTERFACE)
   foreach(lib torch_cuda c10_cuda)
     add_library(torch_import_${lib} SHARED IMPORTED)
@@ -57,5 +59,6 @@ if(LACUNA_TRAIN)
     "LINKER:--no-as-needed,${LACUNA_TORCH}/lib/libtorch_cuda.so,${LACUNA_TORCH}/lib/libc10_cuda.so,--as-needed"
     "LINKER:--allow-shlib-undefined")
   target_link_libraries(lib_torch_cuda INTERFACE
-    lib_torch torch_import_torch_cuda torch_import_c10_cuda ${LACUNA_CUBLAS_LIBRARY} lib_cuda)
+    lib_torch torch_import_torch_cuda torch_import_c10_cuda ${LACUNA_CUBLASLT_LIBRARY}
+    ${LACUNA_CUBLAS_LIBRARY} lib_cuda)
 endif()

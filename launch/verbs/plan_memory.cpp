@@ -9,8 +9,14 @@
 namespace lacuna {
 namespace {
 
-// Master weights, both moments and the summed gradients of the rows that a rank owns (ZeRO-1).
-constexpr std::size_t kOptimizerCopies = 4;
+// Master weights and both moments of the rows that a rank owns; with data parallelism also their summed
+// gradients, and the buckets of reduction and gathering: all gradients, the owned and all working weights
+// (ZeRO-1).
+std::size_t optimizer_bytes(std::size_t owned, std::size_t all, std::size_t accumulation, std::size_t compute,
+                            int dp) {
+  if (dp == 1) return 3 * owned * accumulation;
+  return 4 * owned * accumulation + all * accumulation + (owned + all) * compute;
+}
 
 int stage_of(const Parameter& parameter, const std::vector<LayerRange>& cuts) {
   if (parameter.layer < 0) return 0;
@@ -28,8 +34,9 @@ void add(RankSizes& sizes, const Parameter& parameter, const PlannedRun& run, bo
   const std::size_t row = elements / static_cast<std::size_t>(local.shape[0]);
   if (!shares_weight) sizes.weights += elements * size_of(run.shape.compute);
   sizes.gradients += elements * accumulation;
-  sizes.optimizer +=
-      kOptimizerCopies * static_cast<std::size_t>(owned.end - owned.begin) * row * accumulation;
+  if (shares_weight && run.dp == 1) return;  // the original's state is also the copy's
+  sizes.optimizer += optimizer_bytes(static_cast<std::size_t>(owned.end - owned.begin) * row, elements,
+                                     accumulation, size_of(run.shape.compute), run.dp);
 }
 
 }  // namespace

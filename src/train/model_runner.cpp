@@ -11,6 +11,7 @@
 #include "parallel/plan/make_schedule.h"
 #include "src/base/error.h"
 #include "src/base/math.h"
+#include "src/model/cuda/ops.h"
 #include "src/train/teacher.h"
 
 namespace lacuna {
@@ -90,6 +91,13 @@ struct ModelRunner::State {
     }
     stage.begin_step(std::move(batch));
     pass.executor->run();
+    collect();
+  }
+
+  // The one place in a step where the host waits for a GPU: losses, counts and norms decide what comes next.
+  void collect() {
+    stage.fetch();
+    if (stage.options().device.is_cuda()) on_cuda::synchronise();
   }
 };
 
@@ -128,6 +136,8 @@ StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals)
   s.stage.begin_step(std::move(batch));
   s.executor.run();
   if (s.config.tied_embeddings) s.optimizer.add_tied(0, s.options.pp - 1);
+  s.optimizer.fetch_norms();
+  s.collect();
   StepNumbers numbers;
   numbers.report = s.reporter.gather(s.stage, s.micros(), s.optimizer.squared_norms(), signals);
   numbers.loss = numbers.report.loss_sum / static_cast<double>(valid);

@@ -1,5 +1,6 @@
 #include "src/train/snapshot.h"
 
+#include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
 #include "src/base/error.h"
@@ -12,28 +13,39 @@ const std::string kExpAvg = "optim.exp_avg.", kExpAvgSq = "optim.exp_avg_sq.";
 
 }  // namespace
 
-std::vector<TensorSlab> slabs_to_save(ShardedOptimizer& optimizer) {
-  std::vector<TensorSlab> slabs;
+SlabsToSave slabs_to_save(ShardedOptimizer& optimizer) {
+  SlabsToSave out;
+  const auto on_host = [&](const at::Tensor& tensor) {
+    if (tensor.is_cpu()) return tensor.const_data_ptr();
+    out.copies.push_back(tensor.to(at::kCPU));
+    return out.copies.back().const_data_ptr();
+  };
   for (const OwnedPart& part : optimizer.owned_parts()) {
     if (!part.writes) continue;
     const Parameter& spec = part.parameter->spec;
     const DType dtype = optimizer.accumulation();
-    slabs.push_back({spec.name, dtype, spec.shape, part.slab, part.master});
-    slabs.push_back({kExpAvg + spec.name, dtype, spec.shape, part.slab, part.exp_avg});
-    slabs.push_back({kExpAvgSq + spec.name, dtype, spec.shape, part.slab, part.exp_avg_sq});
+    out.slabs.push_back({spec.name, dtype, spec.shape, part.slab, on_host(part.master)});
+    out.slabs.push_back({kExpAvg + spec.name, dtype, spec.shape, part.slab, on_host(part.exp_avg)});
+    out.slabs.push_back({kExpAvgSq + spec.name, dtype, spec.shape, part.slab, on_host(part.exp_avg_sq)});
   }
-  return slabs;
+  return out;
 }
 
 void load_slabs(ShardedOptimizer& optimizer, const SlabSource& read, bool with_state) {
   const DType dtype = optimizer.accumulation();
   for (const OwnedPart& part : optimizer.owned_parts()) {
     if (part.slab.elements() == 0) continue;
+    const auto fill = [&](const std::string& name, const at::Tensor& tensor) {
+      if (tensor.is_cpu()) return read(name, part.slab, dtype, tensor.data_ptr());
+      const at::Tensor host = at::zeros_like(tensor, tensor.options().device(at::kCPU));
+      read(name, part.slab, dtype, host.data_ptr());
+      tensor.copy_(host);
+    };
     const std::string& name = part.parameter->spec.name;
-    read(name, part.slab, dtype, part.master);
+    fill(name, part.master);
     if (!with_state) continue;
-    read(kExpAvg + name, part.slab, dtype, part.exp_avg);
-    read(kExpAvgSq + name, part.slab, dtype, part.exp_avg_sq);
+    fill(kExpAvg + name, part.exp_avg);
+    fill(kExpAvgSq + name, part.exp_avg_sq);
   }
   optimizer.publish_weights();
 }

@@ -12,8 +12,13 @@
 
 namespace lacuna {
 
-// This rank's slabs of weights and optimizer state; they point into the optimizer.
-std::vector<TensorSlab> slabs_to_save(ShardedOptimizer& optimizer);
+// This rank's slabs of weights and optimizer state. They point into the optimizer, or into copies on the host
+// where that lives on a GPU.
+struct SlabsToSave {
+  std::vector<TensorSlab> slabs;
+  std::vector<at::Tensor> copies;
+};
+SlabsToSave slabs_to_save(ShardedOptimizer& optimizer);
 
 // Fills the full-precision weights (and, with_state, the moments) of this rank, then makes the working
 // weights follow. Collective over dp. `read` gives a rectangle of a global tensor in the wanted type.

@@ -178,8 +178,9 @@ void Trainer::State::save() {
   description.probe =
       runner.probe(batches.probe_sequences(kProbeSequences, std::min(kProbeLength, options.seq_len)));
   try {
+    const SlabsToSave state = slabs_to_save(runner.optimizer());
     result.checkpoint = save_checkpoint(
-        facts.folder, context.world, description, slabs_to_save(runner.optimizer()),
+        facts.folder, context.world, description, state.slabs,
         {options.keep_last, options.keep_every, facts.generation, facts.run_id, resumed_from});
     save_failures = 0;
     saved_step = done;

@@ -66,11 +66,10 @@ Outcome convert(const TrainOptions& options, const std::map<std::string, std::ve
     ModelRunner teacher(context, options, parent);
     teacher.load(source, false);
     const double before = teacher.evaluate(batches.validation(8)).loss;
-    for (int pass = 0; pass < 2; ++pass)
-      teacher.calibrate(batches.train(pass),
-                        [&](int layer, const at::Tensor& gate, const at::Tensor& up,
-                            const at::Tensor& product) { recipe->observe(layer, gate, up, product); });
-    recipe->finish_calibration(context, parent);
+    for (FieldRef& field : recipe->fields())
+      if (field.name == "drelu.calibration") field.set("16");
+    CalibrationRun calibration(context, options, batches, parent, source);
+    recipe->calibrate(calibration);
     teacher.load(recipe->rewrite_weights(source), false);
     const double after = teacher.evaluate(batches.validation(8)).loss;
     teacher.close();
@@ -83,7 +82,7 @@ Outcome convert(const TrainOptions& options, const std::map<std::string, std::ve
         if (!part.writes || part.parameter->spec.role != Role::Up) continue;
         std::vector<double>& whole = out.weights[part.parameter->spec.name];
         whole.resize(static_cast<std::size_t>(part.parameter->spec.elements()));
-        const auto* rows = static_cast<const double*>(part.master);
+        const auto* rows = part.master.const_data_ptr<double>();
         std::copy(rows, rows + part.slab.elements(),
                   whole.begin() + part.slab.offset[0] * part.parameter->spec.shape[1]);
       }

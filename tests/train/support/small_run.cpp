@@ -25,6 +25,36 @@ ModelConfig small_model() {
   return config;
 }
 
+ModelConfig small_teacher() {
+  ModelConfig config = small_model();
+  config.layers = 5;
+  config.hidden = 24;
+  config.ffn = 40;
+  config.complete_and_check("small teacher");
+  return config;
+}
+
+SlabSource made_up_weights(const ModelConfig& config) {
+  return [config](const std::string& name, const Slab& slab, DType dtype, void* dst) {
+    const std::uint64_t key = rng_key(17, name);
+    for (const Parameter& p : parameters(config)) {
+      if (p.name != name) continue;
+      const bool matrix = p.shape.size() > 1;
+      const std::int64_t cols = matrix ? p.shape[1] : 1, run = matrix ? slab.extent[1] : 1;
+      std::size_t to = 0;
+      for (std::int64_t r = 0; r < slab.extent[0]; ++r)
+        for (std::int64_t c = 0; c < run; ++c) {
+          const std::int64_t at = (slab.offset[0] + r) * cols + (matrix ? slab.offset[1] : 0) + c;
+          const double value = (matrix ? 0.0 : 1.0) + 0.2 * rng_normal(key, static_cast<std::uint64_t>(at));
+          if (dtype == DType::F64)
+            static_cast<double*>(dst)[to++] = value;
+          else
+            static_cast<float*>(dst)[to++] = static_cast<float>(value);
+        }
+    }
+  };
+}
+
 TrainOptions small_options(int pp, int tp, int dp) {
   TrainOptions options;
   options.pp = pp;
@@ -77,7 +107,9 @@ std::vector<std::vector<std::int32_t>> MadeUpBatches::probe_sequences(int count,
 
 namespace {
 
-void put(GlobalTensors& global, const OwnedPart& part, const void* data, DType dtype) {
+void put(GlobalTensors& global, const OwnedPart& part, const at::Tensor& tensor, DType dtype) {
+  const at::Tensor host = tensor.to(at::kCPU);
+  const void* data = host.const_data_ptr();
   const std::vector<std::int64_t>& shape = part.parameter->spec.shape;
   std::vector<double>& whole = global[part.parameter->spec.name];
   whole.resize(static_cast<std::size_t>(part.parameter->spec.elements()));
@@ -101,10 +133,13 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   ParallelContext context(world, {options.pp, options.tp, options.dp}, progress);
   ModelRunner runner(context, options, config);
   runner.initialise(options.seed);
+  if (options.distil > 0)
+    runner.distil_from(small_teacher(), made_up_weights(small_teacher()), options.distil);
   const MadeUpBatches batches(options, config.vocab, context.place.dp);
   for (int step = 0; step < steps; ++step) {
     StepBatch batch = batches.train(step);
     batch.l1 = options.l1;
+    batch.l1_knee = options.l1_knee;
     const StepNumbers numbers = runner.accumulate(std::move(batch), {});
     if (step == 0) {
       const std::lock_guard lock(mutex);
@@ -115,6 +150,7 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
     if (world.rank() == 0) {
       out.loss.push_back(numbers.loss);
       out.norm.push_back(numbers.grad_norm);
+      out.divergence.push_back(numbers.divergence);
     }
   }
   const RankBytes planned = runner.memory()[static_cast<std::size_t>(context.place.pp)];

@@ -15,6 +15,9 @@ namespace lacuna::test {
 // Nine layers, eight query heads over two key/value heads, odd vocabulary: divides by every tp up to 8 and
 // leaves uneven cuts for every pp.
 ModelConfig small_model();
+// Another one over the same vocabulary, and weights for it: what --distil learns from.
+ModelConfig small_teacher();
+SlabSource made_up_weights(const ModelConfig& config);
 // One sequence of eight tokens a micro-batch, eight sequences a step, fp64.
 TrainOptions small_options(int pp, int tp, int dp);
 
@@ -38,14 +41,15 @@ class MadeUpBatches : public BatchSource {
 using GlobalTensors = std::map<std::string, std::vector<double>>;
 
 struct RunNumbers {
-  std::vector<double> loss, norm;
+  std::vector<double> loss, norm, divergence;
   GlobalTensors first_gradients;     // of step 1, before clipping
   GlobalTensors weights;             // after the last step
   std::vector<ExecutorStats> stats;  // by rank
   std::vector<RankBytes> memory;     // by rank
 };
 
-// `steps` steps of small_model() (or of `config`) under `options`; on local threads.
+// `steps` steps of small_model() (or of `config`) under `options`, with --distil from small_teacher(); on
+// local threads.
 RunNumbers run_layout(const TrainOptions& options, int steps, const ModelConfig& config = small_model());
 // This rank's part of it, under any communicator; `out` is shared by the ranks of a process.
 void run_rank(Communicator& world, const TrainOptions& options, int steps, const ModelConfig& config,
