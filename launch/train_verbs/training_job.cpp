@@ -1,9 +1,12 @@
 #include "launch/train_verbs/training_job.h"
 
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -11,12 +14,15 @@
 #include "launch/train_verbs/agreement.h"
 #include "launch/train_verbs/parent_model.h"
 #include "launch/train_verbs/run_folder.h"
+#include "parallel/run/local_communicator.h"
 #include "parallel/run/mpi/mpi_session.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/log.h"
 #include "src/checkpoint/run_lock.h"
 #include "src/checkpoint/status_file.h"
+#include "src/checkpoint/step_folders.h"
+#include "src/model/cuda/ops.h"
 #include "src/train/throughput.h"
 #include "src/train/token_batches.h"
 #include "src/train/trainer.h"
@@ -29,6 +35,7 @@ namespace {
 // What local set-up yields on each rank.
 struct Prepared {
   ParentModel parent;
+  std::optional<ParentModel> teacher;  // with --distil
   ModelConfig child;
   std::optional<TokenBatches> batches;
   RunFacts facts;
@@ -52,31 +59,55 @@ Prepared prepare(TrainingJob& job, const ParallelContext& context) {
                ErrorKind::Usage,
                "--seq-len {} is longer than the model's context of {} and it has no rope scaling", o.seq_len,
                out.child.max_positions);
+  if (o.distil > 0) out.teacher = job.parent.empty() ? out.parent : open_parent(job.parent);
+  if (out.teacher)
+    LACUNA_CHECK(
+        o.seq_len <= out.teacher->config.max_positions || out.teacher->config.rope_scaling.kind != "none",
+        ErrorKind::Usage,
+        "--seq-len {} is longer than the teacher's context of {} and it has no rope scaling", o.seq_len,
+        out.teacher->config.max_positions);
   out.facts.folder = job.out;
   out.facts.config_ini = job.config_ini;
   out.facts.files = out.parent.files.empty() ? out.batches->tokenizer_files() : out.parent.files;
   out.facts.data_identity = out.batches->identity();
   out.facts.facts = {{"parent", out.parent.description}, {"verb", job.verb}};
+  if (out.teacher) out.facts.facts["teacher"] = out.teacher->description;
   if (job.recipe)
     for (const auto& [key, value] : job.recipe->facts()) out.facts.facts[key] = value;
   return out;
 }
 
-void calibrate(const TrainingJob& job, ParallelContext& context, const Prepared& ready) {
-  Recipe& recipe = *job.recipe;
-  ModelRunner parent(context, job.options, ready.parent.config);
-  parent.load(ready.parent.weights, false);
-  const std::int64_t passes =
-      (recipe.calibration_sequences() + job.options.global_batch - 1) / job.options.global_batch;
-  if (context.is_main())
-    log_info("calibrating on {} sequences of the training data", passes * job.options.global_batch);
-  for (std::int64_t pass = 0; pass < passes; ++pass)
-    parent.calibrate(ready.batches->train(pass),
-                     [&](int layer, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& product) {
-                       recipe.observe(layer, gate, up, product);
-                     });
-  recipe.finish_calibration(context, ready.parent.config);
-  parent.close();
+// Calibration, and the model that comes out of it.
+void calibrate(const TrainingJob& job, ParallelContext& context, Prepared& ready) {
+  if (context.is_main()) log_info("calibrating on sequences of the training data");
+  CalibrationRun run(context, job.options, *ready.batches, ready.parent.config, ready.parent.weights,
+                     ready.facts.data_identity);
+  job.recipe->calibrate(run);
+  ready.child = job.recipe->rewrite(ready.parent.config);
+  for (const auto& [key, value] : job.recipe->facts()) ready.facts.facts[key] = value;
+}
+
+// Whether this run has no step to go on from. Where it has one, its model is the child: what comes out of a
+// calibration is not known again without it. (Whether the step can be trusted is for the trainer to say.)
+bool first_time(const TrainingJob& job, ParallelContext& context, Prepared& ready) {
+  std::vector<std::int64_t> steps;
+  if (context.is_main() && job.options.resume != "never") steps = committed_steps(job.out);
+  std::int64_t newest = steps.empty() ? -1 : steps.front();
+  context.world.broadcast(0, std::as_writable_bytes(std::span(&newest, 1)));
+  if (newest >= 0 && job.recipe && job.recipe->wants_calibration())
+    ready.child = CheckpointReader(job.out + "/" + step_folder_name(newest)).meta().config;
+  return newest < 0;
+}
+
+// The recipe's table of its child and the controls; empty when it has none.
+Json report_on_variants(const TrainingJob& job, ParallelContext& context, const Prepared& ready) {
+  if (!job.recipe || job.recipe->report_texts().empty()) return {};
+  const std::vector<Variant> variants = job.recipe->variants(ready.parent.config, ready.parent.weights);
+  constexpr std::int64_t kWindows = 64;
+  const Json report = job.recipe->report(
+      score_variants(variants, job.recipe->report_texts(), kWindows, context, job.options));
+  if (context.is_main()) write_file_atomic(job.out + "/report.json", report.dump(1) + "\n");
+  return report;
 }
 
 void report_memory(ParallelContext& context, const ModelRunner& runner) {
@@ -93,8 +124,39 @@ void report_memory(ParallelContext& context, const ModelRunner& runner) {
   }
 }
 
-Json result_json(const TrainResult& result) {
+// What the CPU can do and a GPU not yet.
+void check_device(const TrainOptions& options, const ParallelContext& context) {
+  if (!context.model_device.is_cuda()) return;
+  LACUNA_CHECK(options.distil == 0, ErrorKind::Usage, "--distil runs on the CPU only: say --device cpu");
+  on_cuda::set_deterministic(options.deterministic);
+}
+
+// One line of what the allocator says, and what helps.
+std::string out_of_memory_text(const std::string& from_torch) {
+  return fmt::format(
+      "the GPU's memory is exhausted: {}; smaller --micro-batch, --recompute, more --tp or --pp, or --bpipe "
+      "need less "
+      "(lacuna plan shows the bytes of each class)",
+      from_torch.substr(0, from_torch.find(". GPU ") == std::string::npos ? from_torch.find('\n')
+                                                                          : from_torch.find(". GPU ")));
+}
+
+struct Failure {
+  ErrorKind kind = ErrorKind::Internal;
+  std::string text;
+};
+
+// libtorch says "out of memory" in its own way, and with a page of advice.
+Failure describe(const std::exception& any) {
+  if (const auto* error = dynamic_cast<const Error*>(&any)) return {error->kind(), error->what()};
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&any))
+    return {ErrorKind::NoFit, out_of_memory_text(any.what())};
+  return {ErrorKind::Internal, any.what()};
+}
+
+Json result_json(const TrainResult& result, const Json& report) {
   Json json;
+  if (!report.empty()) json["report"] = report;
   json["steps"] = result.steps;
   json["first_step"] = result.first_step;
   json["loss"] = result.loss;
@@ -116,7 +178,8 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
     LACUNA_CHECK(problems.empty(), ErrorKind::Usage, "{}", fmt::to_string(fmt::join(problems, "; ")));
     topology.dp = job.options.dp;
   });
-  ParallelContext context(world, topology, progress);
+  ParallelContext context(world, topology, progress, job.options.device);
+  check_device(job.options, context);
   Prepared ready;
   std::optional<RunLock> lock;
   agree(world, [&] { ready = prepare(job, context); });
@@ -128,17 +191,26 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   });
   at::set_num_threads(job.options.threads);
   if (context.is_main())
-    log_info("{}: {}, {} parameters, {} x {} tokens a step on {} rank{} (pp {}, tp {}, dp {}), {}", job.verb,
-             ready.parent.description, short_count(static_cast<double>(parameter_count(ready.child))),
-             job.options.global_batch, job.options.seq_len, world.size(), world.size() == 1 ? "" : "s",
-             topology.pp, topology.tp, topology.dp, job.options.dtype);
+    log_info("{}: {}, {} parameters, {} x {} tokens a step on {} rank{} (pp {}, tp {}, dp {}), {} on {}",
+             job.verb, ready.parent.description,
+             short_count(static_cast<double>(parameter_count(ready.child))), job.options.global_batch,
+             job.options.seq_len, world.size(), world.size() == 1 ? "" : "s", topology.pp, topology.tp,
+             topology.dp, job.options.dtype, context.device_text());
+  const bool begins = first_time(job, context, ready);
+  if (begins && job.recipe && job.recipe->wants_calibration()) calibrate(job, context, ready);
+  const Json report = begins ? report_on_variants(job, context, ready) : Json{};
   ModelRunner runner(context, job.options, ready.child);
   report_memory(context, runner);
+  if (ready.teacher) {
+    runner.distil_from(ready.teacher->config, ready.teacher->weights, job.options.distil);
+    if (context.is_main())
+      log_info("teacher: {}, {} parameters, {:g} of the loss", ready.teacher->description,
+               short_count(static_cast<double>(parameter_count(ready.teacher->config))), job.options.distil);
+  }
   TrainHooks none;
   TrainHooks& hooks = job.recipe ? static_cast<TrainHooks&>(*job.recipe) : none;
   Trainer trainer(context, job.options, runner, *ready.batches, hooks, ready.facts);
   if (!trainer.resume()) {
-    if (job.recipe && job.recipe->calibration_sequences() > 0) calibrate(job, context, ready);
     if (!ready.parent.weights)
       runner.initialise(job.options.seed);
     else
@@ -152,7 +224,7 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
     write_status(job.out, {code, result.steps, result.checkpoint,
                            result.stopped ? "stopped on request, saved" : "done"});
     if (job.json)
-      print_json(result_json(result), "lacuna.train.v1");
+      print_json(result_json(result, report), "lacuna.train.v1");
     else
       log_info("{} steps done; {}\nnext: lacuna export -m {} -o MODEL", result.steps, result.checkpoint,
                job.out);
@@ -160,37 +232,63 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   return code;
 }
 
-}  // namespace
-
-int run_training_job(TrainingJob& job) {
-  MpiSession session;
-  Communicator& world = session.world();
-  set_log_rank(world.size() > 1 ? world.rank() : -1, world.size());
-  set_log_quiet(job.quiet);
-  install_stop_signals();
+// One rank from start to end under its watchdog; `abort` ends the other ranks after a failure of this one.
+int run_and_report(TrainingJob& job, Communicator& world, const std::function<void(int)>& abort) {
+  set_log_rank(world.size() > 1 && job.options.virtual_ranks == 1 ? world.rank() : -1, world.size());
   Progress progress;
   progress.phase = "init";
   world.report_to(&progress);
   WatchdogOptions watch;
   watch.rank = world.rank();
   Watchdog watchdog(progress, watch);
-  int code = 0;
   try {
-    code = run_on_rank(job, world, progress);
+    return run_on_rank(job, world, progress);
   } catch (const AgreedFailure& failure) {
-    code = failure.code;
+    return failure.code;
   } catch (const std::exception& any) {
-    const auto* error = dynamic_cast<const Error*>(&any);
-    code = error ? error->exit_code() : static_cast<int>(ErrorKind::Internal);
+    const Failure failure = describe(any);
     // Most of these are found by every rank alike: rank 0 says it once, for all, and ends the others.
-    const ErrorKind kind = error ? error->kind() : ErrorKind::Internal;
-    const bool same_everywhere = kind == ErrorKind::Storage || kind == ErrorKind::Numeric ||
-                                 kind == ErrorKind::BadInput || kind == ErrorKind::Usage;
+    const bool same_everywhere = failure.kind == ErrorKind::Storage || failure.kind == ErrorKind::Numeric ||
+                                 failure.kind == ErrorKind::BadInput || failure.kind == ErrorKind::Usage;
     if (same_everywhere && world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
-    log_line("error", any.what());
-    if (world.rank() == 0) record_failure(job, code, progress.step, any.what());
-    if (world.size() > 1) session.abort(code);
+    log_line("error", failure.text);
+    const int code = static_cast<int>(failure.kind);
+    if (world.rank() == 0) record_failure(job, code, progress.step, failure.text.c_str());
+    if (world.size() > 1) abort(code);
+    return code;
   }
+}
+
+// Ranks as threads of this process. The first failure ends the process: nobody can be stopped inside a
+// kernel.
+int run_virtual_ranks(TrainingJob& job, Communicator& process) {
+  LACUNA_CHECK(process.size() == 1, ErrorKind::Usage,
+               "--virtual-ranks makes ranks of one process, and mpirun started {}: say one or the other",
+               process.size());
+  LACUNA_CHECK(!job.recipe, ErrorKind::Usage, "--virtual-ranks is for train; start a recipe with mpirun");
+  int code = 0;
+  run_local(
+      job.options.virtual_ranks,
+      [&](Communicator& world, int rank) {
+        TrainingJob mine = job;
+        const int own = run_and_report(mine, world, [](int failure) { std::_Exit(failure); });
+        if (rank == 0) code = own;
+      },
+      std::chrono::hours(24));
+  return code;
+}
+
+}  // namespace
+
+int run_training_job(TrainingJob& job) {
+  MpiSession session;
+  set_log_quiet(job.quiet);
+  install_stop_signals();
+  int code = 0;
+  if (job.options.virtual_ranks > 1)
+    code = run_virtual_ranks(job, session.world());
+  else
+    code = run_and_report(job, session.world(), [&](int failure) { session.abort(failure); });
   session.finalize();
   return code;
 }

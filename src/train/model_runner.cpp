@@ -28,7 +28,8 @@ LlamaStageOptions stage_options(const ParallelContext& context, const TrainOptio
                           std::vector<int>(options.cuts.begin(), options.cuts.end()));
   stage.my_stages = {context.place.pp};
   stage.pieces = options.pieces;
-  stage.tp = context.tp.get();
+  stage.tp = &context.model_tp();
+  stage.device = context.model_device;
   return stage;
 }
 
@@ -62,11 +63,11 @@ struct ModelRunner::State {
         options(o),
         config(m),
         stage(stage_options(c, o, m)),
-        optimizer(stage.parameters().all(), {c.tp.get(), c.dp.get(), c.control.get()},
+        optimizer(stage.parameters().all(), {&c.model_tp(), &c.model_dp(), c.control.get()},
                   {o.beta1, o.beta2, o.eps, o.weight_decay}, parse_dtype(o.dtype)),
         reporter(c, m, stage.parameters()),
         schedule(make_schedule(o.schedule, o.pp, micros(), o.bpipe, o.pieces)),
-        executor(schedule, *c.pp, stage, c.progress) {
+        executor(schedule, c.model_pp(), stage, c.progress, *c.device) {
     stage.set_reduce_hook([this](int global_stage) { optimizer.reduce(global_stage); });
   }
 
@@ -87,7 +88,8 @@ struct ModelRunner::State {
     ForwardPass& pass = forward_only[count];
     if (!pass.executor) {
       pass.schedule = make_forward_schedule(options.pp, count, options.pieces);
-      pass.executor = std::make_unique<Executor>(pass.schedule, *context.pp, stage, context.progress);
+      pass.executor = std::make_unique<Executor>(pass.schedule, context.model_pp(), stage, context.progress,
+                                                 *context.device);
     }
     stage.begin_step(std::move(batch));
     pass.executor->run();

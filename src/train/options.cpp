@@ -56,7 +56,7 @@ void check_names(std::vector<std::string>& problems, const TrainOptions& o) {
   one_of(problems, "schedule", o.schedule, {"1f1b", "gpipe"});
   one_of(problems, "bpipe", o.bpipe, {"off", "tight", "loose"});
   one_of(problems, "dtype", o.dtype, {"fp64", "fp32", "bf16"});
-  one_of(problems, "device", o.device, {"auto", "cpu"});
+  one_of(problems, "device", o.device, {"auto", "cpu", "cuda"});
   one_of(problems, "lr-schedule", o.lr_schedule, {"constant", "cosine", "linear", "wsd"});
 }
 
@@ -73,6 +73,7 @@ void check_ranges(std::vector<std::string>& problems, const TrainOptions& o) {
   at_least<std::int64_t>(problems, "keep-every", o.keep_every, 0);
   at_least(problems, "pieces", o.pieces, 1);
   at_least(problems, "threads", o.threads, 1);
+  at_least(problems, "virtual-ranks", o.virtual_ranks, 1);
   at_least(problems, "keep-last", o.keep_last, 1);
   at_least(problems, "max-minutes", o.max_minutes, 0.0);
   at_least(problems, "save-minutes", o.save_minutes, 0.0);

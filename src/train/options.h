@@ -16,6 +16,8 @@ struct TrainOptions {
   int pieces = 1;
   bool recompute = false;
   std::string device = "auto", dtype = "fp32";
+  bool deterministic = false;
+  int virtual_ranks = 1;
   int threads = 1;
   // what
   std::string data;
@@ -52,7 +54,11 @@ struct TrainOptions {
     field("parallel.pieces", pieces, "pieces of a stash that BPipe moves one by one");
     field("parallel.recompute", recompute,
           "keep only block inputs, run blocks forward again in the backward");
-    field("parallel.device", device, "auto | cpu");
+    field("parallel.device", device, "auto | cpu | cuda (auto: a GPU where every rank has one)");
+    field("parallel.deterministic", deterministic,
+          "CUDA: only algorithms that give the same bits in every run (attention backward gets slower)");
+    field("parallel.virtual-ranks", virtual_ranks,
+          "ranks that are threads of this one process, and share its GPUs");
     field("parallel.dtype", dtype, "fp64 | fp32 | bf16 (bf16: fp32 master weights and accumulation)");
     field("parallel.threads", threads, "threads per rank for matrix products; results may depend on it");
     field("data.data", data, "tokens.h5");

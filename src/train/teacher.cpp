@@ -53,7 +53,8 @@ struct Teacher::State {
     if (executor) executor->close();
     micros = count;
     schedule = make_forward_schedule(context.topology.pp, count, stage.options().pieces);
-    executor = std::make_unique<Executor>(schedule, *context.pp, stage, context.progress);
+    executor =
+        std::make_unique<Executor>(schedule, context.model_pp(), stage, context.progress, *context.device);
     if (last) targets.states.assign(static_cast<std::size_t>(count), {});
   }
 };
