@@ -91,9 +91,7 @@ void StreamDevice::finish(Queue queue) {
     const cudaError_t status = cudaEventQuery(finished_);
     if (status == cudaSuccess) return;
     if (status != cudaErrorNotReady) cuda::check(status, "the work of a queue");
-    for (const auto& look : looks_) {
-      if (look) look();
-    }
+    look();
     std::this_thread::yield();
   }
 }

@@ -31,9 +31,14 @@ class StreamDevice final : public Device {
   int gpu() const { return gpu_; }
   // An event without times, for whoever orders queues of several ranks. Lives as long as the device.
   cudaEvent_t new_event();
-  // `look` is called while the host waits in finish(), and throws when a peer is lost. It may be taken back.
+  // `look` is called while the host waits: it goes on with transfers, and throws when a peer is lost.
   int watch(std::function<void()> look);
   void unwatch(int watch) { looks_.at(static_cast<std::size_t>(watch)) = nullptr; }
+  void look() {
+    for (const auto& one : looks_) {
+      if (one) one();
+    }
+  }
 
  private:
   int gpu_ = 0;

@@ -11,6 +11,13 @@
 
 namespace lacuna {
 
+namespace {
+
+// Tags of the host's messages, away from everybody else's.
+constexpr int kMeetTag = 1 << 16, kPartTag = kMeetTag + 1, kFirstTransferTag = kMeetTag + 2;
+
+}  // namespace
+
 // One side of a transfer.
 class ThreadTransfer final : public Request {
  public:
@@ -29,8 +36,7 @@ class ThreadTransfer final : public Request {
   }
   ~ThreadTransfer() override { std::erase(line.open, this); }
 
-  // Tags of the host's messages, away from everybody else's.
-  int offer_tag() const { return (1 << 16) + 2 * channel.tag; }
+  int offer_tag() const { return kFirstTransferTag + 2 * channel.tag; }
   int answer_tag() const { return offer_tag() + 1; }
 
   ThreadCommunicator::Line& line;
@@ -53,6 +59,11 @@ ThreadCommunicator::ThreadCommunicator(Communicator& host, StreamDevice& device)
   all_done_.resize(static_cast<std::size_t>(size()));
   host_.all_gather(std::as_bytes(std::span(&ready_, 1)), std::as_writable_bytes(std::span(all_ready_)));
   host_.all_gather(std::as_bytes(std::span(&done_, 1)), std::as_writable_bytes(std::span(all_done_)));
+  watch_ = device_.watch([this] { advance_all(); });
+}
+
+ThreadCommunicator::~ThreadCommunicator() {
+  device_.unwatch(watch_);
 }
 
 void ThreadCommunicator::connect(std::span<const Channel> channels) {
@@ -142,9 +153,14 @@ void ThreadCommunicator::advance(Line& at) {
   }
 }
 
+// Of all channels: while this rank waits for one peer, others wait for this rank's copies.
+void ThreadCommunicator::advance_all() {
+  for (auto& [channel, line] : lines_) advance(line);
+}
+
 bool ThreadCommunicator::test(Request& request) {
   auto& transfer = static_cast<ThreadTransfer&>(request);
-  if (!transfer.ended) advance(transfer.line);
+  if (!transfer.ended) advance_all();
   return transfer.ended;
 }
 
@@ -156,13 +172,32 @@ void ThreadCommunicator::wait(Request& request) {
   while (!test(request)) idle();
 }
 
+// An all-gather that goes on with the transfers of all this rank's communicators while it waits: a rank that
+// others need in order to come here may be waiting for this rank's copy.
+void ThreadCommunicator::exchange(int tag, const Share& mine, std::span<Share> all) {
+  std::vector<std::unique_ptr<Request>> requests;
+  for (int r = 0; r < size(); ++r) {
+    if (r == rank()) continue;
+    const auto cell = all.subspan(static_cast<std::size_t>(r), 1);
+    requests.push_back(host_.irecv(r, tag, std::as_writable_bytes(cell)));
+    requests.push_back(host_.isend(r, tag, std::as_bytes(std::span(&mine, 1))));
+  }
+  all[static_cast<std::size_t>(rank())] = mine;
+  for (const auto& request : requests) {
+    while (!host_.test(*request)) {
+      device_.look();
+      host_.idle();
+    }
+  }
+}
+
 // What every rank has issued to its compute queue before comes before what this rank issues from now on.
 std::vector<ThreadCommunicator::Share> ThreadCommunicator::meet(const void* data, std::size_t bytes) {
   const Share mine{const_cast<void*>(data), bytes};
   std::vector<Share> shares(static_cast<std::size_t>(size()));
   const cudaStream_t compute = device_.stream(kComputeQueue);
   LACUNA_CUDA_CALL(cudaEventRecord(ready_, compute));
-  host_.all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(shares)));
+  exchange(kMeetTag, mine, shares);
   for (int r = 0; r < size(); ++r) {
     if (r != rank())
       LACUNA_CUDA_CALL(cudaStreamWaitEvent(compute, all_ready_[static_cast<std::size_t>(r)], 0));
@@ -174,7 +209,8 @@ std::vector<ThreadCommunicator::Share> ThreadCommunicator::meet(const void* data
 void ThreadCommunicator::part() {
   const cudaStream_t compute = device_.stream(kComputeQueue);
   LACUNA_CUDA_CALL(cudaEventRecord(done_, compute));
-  host_.barrier();
+  std::vector<Share> nothing(static_cast<std::size_t>(size()));
+  exchange(kPartTag, {}, nothing);
   for (int r = 0; r < size(); ++r) {
     if (r != rank())
       LACUNA_CUDA_CALL(cudaStreamWaitEvent(compute, all_done_[static_cast<std::size_t>(r)], 0));

@@ -23,6 +23,9 @@ class ThreadTransfer;
 class ThreadCommunicator final : public Communicator {
  public:
   ThreadCommunicator(Communicator& host, StreamDevice& device);
+  ~ThreadCommunicator() override;
+  ThreadCommunicator(const ThreadCommunicator&) = delete;
+  ThreadCommunicator& operator=(const ThreadCommunicator&) = delete;
 
   int rank() const override { return host_.rank(); }
   int size() const override { return host_.size(); }
@@ -64,14 +67,16 @@ class ThreadCommunicator final : public Communicator {
     std::int64_t returned = 0;     // receiver: how many came back
   };
   struct Share {
-    void* data;
-    std::size_t bytes;
+    void* data = nullptr;
+    std::size_t bytes = 0;
   };
   Line& line(const Channel& channel);
   cudaEvent_t take_event(Line& line);
   void advance(Line& line);
+  void advance_all();
   bool advance_send(Line& line, ThreadTransfer& transfer);
   bool advance_receive(Line& line, ThreadTransfer& transfer);
+  void exchange(int tag, const Share& mine, std::span<Share> all);
   std::vector<Share> meet(const void* data, std::size_t bytes);
   void part();
   void all_reduce(Reduction reduction, void* data, std::size_t count, DType dtype);
@@ -80,6 +85,7 @@ class ThreadCommunicator final : public Communicator {
   std::unique_ptr<Communicator> own_host_;  // of a communicator that was split off
   StreamDevice& device_;
   Progress* progress_ = nullptr;
+  int watch_ = -1;
   std::map<Channel, Line> lines_;
   cudaEvent_t ready_, done_;
   std::vector<cudaEvent_t> all_ready_, all_done_;  // by rank

@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "parallel/run/executor.h"
-#include "tests/support/cuda/fake_kernels.h"
 #include "tests/parallel/run/fake_stage.h"
+#include "tests/support/cuda/fake_kernels.h"
 
 namespace lacuna::test {
 
-class CudaFakeStage final : public Stage {
+class CudaFakeStage : public Stage {
  public:
   CudaFakeStage(const Schedule& schedule, Device& device, std::size_t piece_words);
   void begin_step(int step) { step_ = step; }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <thread>
 
 #include "parallel/plan/make_schedule.h"
 #include "tests/support/cuda/cuda_fake_stage.h"
@@ -122,6 +123,56 @@ TEST(CudaExecutor, AForgottenWaitOfAnyQueueShows) {
     const test::FakeOutcome serial = test::serial_outcome(8, 20, 3);
     EXPECT_TRUE(result.all.wrong_words > 0 || result.all.gradient != serial.gradient) << one.what;
   }
+}
+
+// A stage that meets its tensor-parallel neighbour in every action.
+class MeetingStage final : public test::CudaFakeStage {
+ public:
+  MeetingStage(const Schedule& schedule, Device& device, Communicator& tp)
+      : CudaFakeStage(schedule, device, 1000), tp_(tp), cell_(device, 64) {}
+  void forward(int stage, int micro, const std::byte* input, std::byte* output, StashPieces stash) override {
+    meet();
+    CudaFakeStage::forward(stage, micro, input, output, stash);
+  }
+  void input_grad(int stage, int micro, const std::byte* output_grad, std::byte* input_grad,
+                  StashPieces stash) override {
+    meet();
+    CudaFakeStage::input_grad(stage, micro, output_grad, input_grad, stash);
+  }
+
+ private:
+  void meet() {
+    if (rng_below(static_cast<std::uint64_t>(tp_.rank()), draws_++, 4) == 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    tp_.all_reduce_sum(cell_.data(), 8, DType::F32);
+  }
+  Communicator& tp_;
+  DeviceBytes cell_;
+  std::uint64_t draws_ = 0;
+};
+
+// While a rank waits for its neighbour in a collective, it goes on with the transfers that others wait for.
+TEST(CudaExecutor, CollectivesInsideStagesDoNotHoldUpTransfers) {
+  constexpr int kSteps = 20, kMicros = 8;
+  const Schedule schedule = make_schedule("1f1b", 4, kMicros, "tight", 1);
+  const test::FakeOutcome serial = test::serial_outcome(4, kMicros, kSteps);
+  test::run_virtual(8, [&](test::VirtualRank rank) {
+    const int me = rank.comm.rank();
+    const auto tp = rank.comm.split(me / 2, me, "tp"), pp = rank.comm.split(me % 2, me, "pp");
+    MeetingStage stage(schedule, rank.device, *tp);
+    Progress progress;
+    Executor executor(schedule, *pp, stage, progress, rank.device);
+    for (int step = 0; step < kSteps; ++step) {
+      stage.begin_step(step);
+      executor.run();
+    }
+    const test::CudaFakeStage::Result mine = stage.result();
+    std::uint64_t sums[2] = {mine.gradient, mine.wrong_words};
+    pp->control().all_reduce_sum(sums, 2, DType::I64);
+    EXPECT_EQ(sums[0], serial.gradient);
+    EXPECT_EQ(sums[1], 0u);
+    executor.close();
+  });
 }
 
 TEST(CudaExecutor, SteadyStepsNeitherAllocateNorSynchronise) {
