@@ -46,10 +46,7 @@ struct ActiveLists {
 };
 
 // First neuron of segment s; segment `segments` is the end.
-#ifdef __CUDACC__
-__host__ __device__
-#endif
-inline std::int64_t segment_begin(std::int64_t neurons, int segments, int s) {
+constexpr std::int64_t segment_begin(std::int64_t neurons, int segments, int s) {
   return neurons * s / segments;
 }
 

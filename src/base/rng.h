@@ -11,7 +11,7 @@ namespace lacuna {
 std::uint64_t rng_key(std::uint64_t seed, std::string_view name);
 
 // 64 well mixed bits of draw `index` of the stream (two rounds of the splitmix64 finaliser).
-inline std::uint64_t rng_bits(std::uint64_t key, std::uint64_t index) {
+constexpr std::uint64_t rng_bits(std::uint64_t key, std::uint64_t index) {
   std::uint64_t z = key + (index + 1) * 0x9e3779b97f4a7c15ull;
   for (int round = 0; round < 2; ++round) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
