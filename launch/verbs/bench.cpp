@@ -1,11 +1,20 @@
-// lacuna bench: decoding speed of the dense and the sparse path against the memory's measured read speed.
+// lacuna bench: decoding speed of the dense and the sparse path against the memory's measured read speed, of
+// a model or of random weights of any shape and share of zeros.
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "launch/output.h"
 #include "launch/verb.h"
+#include "launch/verbs/bench_table.h"
 #include "launch/verbs/model_flags.h"
+#include "src/arch/parameters.h"
+#include "src/arch/presets.h"
 #include "src/base/error.h"
-#include "src/base/json.h"
+#include "src/base/fields.h"
+#include "src/base/log.h"
 #include "src/base/rng.h"
-#include "src/infer/measure.h"
+#include "src/infer/cuda/cuda_inference.h"
 
 namespace lacuna {
 
@@ -13,88 +22,160 @@ namespace {
 
 struct Request {
   ModelFlags model;
-  std::int64_t prompt = 64, tokens = 64, stream_mib = 512;
-  bool json = false;
+  std::string arch, activation = "drelu";
+  std::vector<std::string> zeros;
+  std::int64_t prompt = 64, tokens = 64, stream_mib = 0;
+  bool csv = false, json = false;
 };
 
-struct Row {
-  std::string path;
-  DecodeSpeed speed;
-};
-
-Row measure(const Request& request, const std::string& path) {
-  EngineOptions options = request.model.engine;
-  options.path = path;
-  const std::unique_ptr<Engine> engine = load_engine(request.model.model, options);
-  std::vector<std::int32_t> prompt;
+std::vector<std::int32_t> random_prompt(const Request& request, std::int64_t vocab) {
+  std::vector<std::int32_t> out;
   for (std::int64_t i = 0; i < request.prompt; ++i)
-    prompt.push_back(static_cast<std::int32_t>(
-        rng_below(1, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(engine->config().vocab))));
-  return {path, measure_decode(*engine, prompt, request.tokens)};
-}
-
-Json json_of(const Row& row, double stream) {
-  Json out;
-  out["path"] = row.path;
-  out["tokens_per_s"] = row.speed.tokens_per_s;
-  out["prefill_tokens_per_s"] = row.speed.prefill_tokens_per_s;
-  out["bytes_per_token"] = row.speed.bytes_per_token;
-  out["gb_per_s"] = row.speed.bytes_per_s() / 1e9;
-  out["share_of_stream"] = row.speed.bytes_per_s() / stream;
-  out["up_rows"] = row.speed.up_rows;
-  out["down_rows"] = row.speed.down_rows;
-  out["ffn_sparsity"] = row.speed.ffn_sparsity;
+    out.push_back(static_cast<std::int32_t>(
+        rng_below(1, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(vocab))));
   return out;
 }
 
-std::string table_of(const std::vector<Row>& rows, double stream) {
-  std::string out =
-      "| path | tokens/s | prefill tokens/s | MB/token | GB/s | % of stream | up rows | down rows | "
-      "FFN zeros |\n|---|---|---|---|---|---|---|---|---|\n";
-  for (const auto& [path, speed] : rows)
-    out += fmt::format("| {} | {:.1f} | {:.0f} | {:.1f} | {:.1f} | {:.0f} | {:.0f} | {:.0f} | {:.1f} % |\n",
-                       path, speed.tokens_per_s, speed.prefill_tokens_per_s, speed.bytes_per_token / 1e6,
-                       speed.bytes_per_s() / 1e9, 100 * speed.bytes_per_s() / stream, speed.up_rows,
-                       speed.down_rows, 100 * speed.ffn_sparsity);
-  return out + fmt::format("\nmemory read stream: {:.1f} GB/s\n", stream / 1e9);
+// ---- a model
+
+// Returns the model's config.
+ModelConfig measure_model(const Request& request, const std::string& path, BenchTable& table) {
+  EngineOptions options = request.model.engine;
+  options.path = path;
+  const std::unique_ptr<Engine> engine = load_engine(request.model.model, request.model, options);
+  table.rows.push_back(
+      {path, measure_decode(*engine, random_prompt(request, engine->config().vocab), request.tokens)});
+  return engine->config();
+}
+
+ModelConfig bench_model(const Request& request, BenchTable& table) {
+  const ModelConfig config = measure_model(request, "dense", table);
+  if (config.activation != Activation::Silu) measure_model(request, "sparse", table);
+  return config;
+}
+
+// ---- random weights
+
+ModelConfig arch_of(const Request& request, Activation activation) {
+  ModelConfig config = read_arch(request.arch);
+  if (config.vocab == 0) config.vocab = 32000;
+  config.activation = activation;
+  config.complete_and_check("--arch " + request.arch);
+  return config;
+}
+
+std::vector<double> curve(const Request& request) {
+  if (request.zeros.empty()) return {0.75, 0.8, 0.85, 0.9, 0.95, 0.975};
+  std::vector<double> out;
+  for (const std::string& text : request.zeros) {
+    double share = 0;
+    with_context("reading --zeros", [&] { from_text(text, share); });
+    LACUNA_CHECK(share >= 0 && share <= 1, ErrorKind::Usage, "--zeros {}: wanted shares from 0 to 1", text);
+    out.push_back(share);
+  }
+  return out;
+}
+
+void check_host_memory(const ModelConfig& config, DType dtype) {
+  const double wanted = static_cast<double>(parameter_count(config)) * static_cast<double>(size_of(dtype));
+  const double there =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  LACUNA_CHECK(
+      wanted < 0.8 * there, ErrorKind::NoFit,
+      "random weights of {:.1f} GB do not fit into {:.1f} GB of memory; a smaller --arch, or --device cuda",
+      wanted / 1e9, there / 1e9);
+}
+
+std::unique_ptr<RandomModel> make_model(const Request& request, const ModelConfig& config, const char* path) {
+  const DType dtype = request.model.dtype == "fp32" ? DType::F32 : DType::BF16;
+  const std::int64_t context = std::min(config.max_positions, request.prompt + request.tokens);
+  if (request.model.on_gpu(config)) return make_random_gpu_model(config, dtype, path, context);
+  check_host_memory(config, dtype);
+  return make_random_model(config, dtype, path, request.model.engine.threads, context);
+}
+
+DecodeSpeed measure_random(const Request& request, const ModelConfig& config, RandomModel& model) {
+  return measure_decode({model.backend(), model.context(),
+                         [&](double up, double down) { return model.bytes_per_token(up, down); }},
+                        random_prompt(request, config.vocab), request.tokens);
+}
+
+// The dense row is the silu model of the shape: what a user would run instead.
+ModelConfig bench_arch(const Request& request, BenchTable& table) {
+  const ModelConfig dense = arch_of(request, Activation::Silu);
+  {
+    log_info("{}: random weights, dense", request.arch);
+    const std::unique_ptr<RandomModel> model = make_model(request, dense, "dense");
+    table.rows.push_back({"dense", measure_random(request, dense, *model)});
+  }
+  const Activation activation = parse_activation(request.activation);
+  if (activation == Activation::Silu) return dense;
+  const ModelConfig sparse = arch_of(request, activation);
+  log_info("{}: random weights, {}", request.arch, request.activation);
+  const std::unique_ptr<RandomModel> model = make_model(request, sparse, "sparse");
+  for (const double zeros : curve(request)) {
+    model->set_zeros(zeros);
+    table.rows.push_back(
+        {fmt::format("{} {:g} %", request.activation, 100 * zeros), measure_random(request, sparse, *model)});
+  }
+  return dense;
+}
+
+// ---- the verb
+
+void declare(Request& request, Options& options) {
+  options.flag("model,m", request.model.model, "HF folder, exported folder, llama2.c file, checkpoint or run")
+      .flag("arch", request.arch, "random weights of this shape instead: a preset or an INI file")
+      .flag("activation", request.activation, "of random weights: silu | relu | drelu")
+      .flag("zeros", request.zeros, "shares of FFN zeros of random weights, e.g. 0.8 0.9; none: a curve");
+  request.model.declare_device(options);
+  options.flag("prompt-tokens", request.prompt, "random tokens that are run first")
+      .flag("max-tokens,n", request.tokens, "tokens to decode; the median counts")
+      .flag("stream-mib", request.stream_mib,
+            "memory that the read stream walks through; 0 = 512, on a GPU 4096")
+      .flag("csv", request.csv, "comma-separated values instead of a table")
+      .flag("json", request.json, "print one JSON object");
+}
+
+void check(const Request& request, Options& options) {
+  if (request.model.model.empty() == request.arch.empty())
+    options.problem("give either -m MODEL or --arch PRESET");
+  if (request.prompt < 1 || request.tokens < 1)
+    options.problem("--prompt-tokens and --max-tokens start at 1");
+  if (request.stream_mib < 0 || request.stream_mib > 65536)
+    options.problem("--stream-mib goes from 1 to 65536");
+  if (request.arch.empty() && (options.given("zeros") || options.given("activation")))
+    options.problem("--zeros and --activation are for --arch; a model has its own");
+  options.finish();
 }
 
 int run_bench(const std::vector<std::string>& arguments) {
   Request request;
   Options options("bench", "decoding speed, dense and sparse", "lacuna bench -m MODEL");
-  options.flag("model,m", request.model.model, "HF folder, exported folder, llama2.c file, checkpoint or run")
-      .flag("threads", request.model.engine.threads, "CPU threads; 0 = as many as this process may run on")
-      .flag("prompt-tokens", request.prompt, "random tokens that are run first")
-      .flag("max-tokens,n", request.tokens, "tokens to decode; the median counts")
-      .flag("stream-mib", request.stream_mib, "memory that the read stream walks through")
-      .flag("json", request.json, "print one JSON object");
+  declare(request, options);
   if (!options.parse(arguments)) return 0;
-  options.require("model");
-  if (request.prompt < 1 || request.tokens < 1)
-    options.problem("--prompt-tokens and --max-tokens start at 1");
-  if (request.stream_mib < 1 || request.stream_mib > 65536)
-    options.problem("--stream-mib goes from 1 to 65536");
-  options.finish();
-  const double stream =
-      read_stream(request.model.engine.threads, static_cast<std::size_t>(request.stream_mib) << 20, 5);
-  std::vector<Row> rows = {measure(request, "dense")};
-  if (load_engine(request.model.model, {1})->config().activation != Activation::Silu)
-    rows.push_back(measure(request, "sparse"));
-  if (!request.json) {
-    print_text(table_of(rows, stream));
-    return 0;
-  }
-  Json out;
-  out["stream_gb_per_s"] = stream / 1e9;
-  out["rows"] = Json::array();
-  for (const Row& row : rows) out["rows"].push_back(json_of(row, stream));
-  print_json(out, "lacuna.bench/1");
+  check(request, options);
+  BenchTable table;
+  table.model = request.arch.empty() ? request.model.model : request.arch;
+  table.prompt = request.prompt;
+  const ModelConfig config = request.arch.empty() ? bench_model(request, table) : bench_arch(request, table);
+  const bool gpu = request.model.on_gpu(config);
+  const std::int64_t mib = request.stream_mib > 0 ? request.stream_mib : gpu ? 4096 : 512;
+  const std::size_t bytes = static_cast<std::size_t>(mib) << 20;
+  table.device = gpu ? gpu_name() : "cpu";
+  table.stream = gpu ? gpu_read_stream(bytes, 9) : read_stream(request.model.engine.threads, bytes, 5);
+  if (request.json)
+    print_json(json_of(table), "lacuna.bench/1");
+  else
+    print_text(request.csv ? csv_of(table) : markdown_of(table));
   return 0;
 }
 
 }  // namespace
 
 extern const Verb bench_verb;
-const Verb bench_verb = {"bench", "decoding speed, dense and sparse", "lacuna bench -m MODEL", run_bench};
+const Verb bench_verb = {"bench", "decoding speed, dense and sparse",
+                         "lacuna bench --arch mistral-7b --activation drelu --zeros 0.9 --device cuda",
+                         run_bench};
 
 }  // namespace lacuna

@@ -62,7 +62,7 @@ std::optional<Divergence> compare(const Request& request, Engine& model, std::sp
   if (request.parent.empty()) return {};
   EngineOptions options;
   options.threads = request.model.engine.threads;
-  const std::unique_ptr<Engine> parent = load_engine(request.parent, options);
+  const std::unique_ptr<Engine> parent = load_engine(request.parent, request.model, options);
   return divergence(*parent, model, ids, request.windows);
 }
 

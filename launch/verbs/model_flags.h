@@ -11,9 +11,14 @@
 namespace lacuna {
 
 struct ModelFlags {
-  std::string model, tokenizer;
+  std::string model, tokenizer, device = "auto", dtype = "auto";
   EngineOptions engine;
   void declare(Options& options);
+  // --device, --dtype and --threads alone.
+  void declare_device(Options& options);
+  // True: on the GPU. A model's config decides under "auto": a GPU runs no routed FFN yet. Error(Usage) when
+  // the device is unknown or cannot be had, and for --dtype without a GPU.
+  bool on_gpu(const ModelConfig& config) const;
 };
 
 struct OpenedModel {
@@ -21,8 +26,10 @@ struct OpenedModel {
   std::unique_ptr<Tokenizer> tokenizer;  // null when the model has none and none was named
 };
 
-// The engine of any model that -m or --parent takes: folder, llama2.c file, checkpoint, run.
-std::unique_ptr<Engine> load_engine(const std::string& path, const EngineOptions& options);
+// The engine of any model that -m or --parent takes (folder, llama2.c file, checkpoint, run), on the device
+// that `flags` name.
+std::unique_ptr<Engine> load_engine(const std::string& path, const ModelFlags& flags,
+                                    const EngineOptions& options);
 
 // Says on stderr what kind of model it is.
 OpenedModel open_model(const ModelFlags& flags);

@@ -41,6 +41,20 @@ const std::vector<Preset>& presets() {
        [] { return shape(4096, 11008, 32, 32, 32, 32000, 4096); }},
       {"mistral-7b", "4096 wide, 32 layers, 32/8 heads, FFN 14336",
        [] { return shape(4096, 14336, 32, 32, 8, 32000, 8192); }},
+      {"llama3.2-1b", "2048 wide, 16 layers, 32/8 heads, FFN 8192, vocabulary of 128,256, tied",
+       [] {
+         ModelConfig config = shape(2048, 8192, 16, 32, 8, 128256, 131072);
+         config.rope_theta = 500000;
+         config.rope_scaling = {"llama3", 32, 1, 4, 8192};
+         config.tied_embeddings = true;
+         return config;
+       }},
+      {"llama3-8b", "4096 wide, 32 layers, 32/8 heads, FFN 14336, vocabulary of 128,256",
+       [] {
+         ModelConfig config = shape(4096, 14336, 32, 32, 8, 128256, 8192);
+         config.rope_theta = 500000;
+         return config;
+       }},
   };
   return all;
 }

@@ -1,0 +1,26 @@
+// Inference on a GPU as verbs see it; needs no CUDA header. In a build without CUDA there is no GPU, and the
+// other functions fail with Error(Usage).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "src/infer/engine.h"
+#include "src/infer/random_model.h"
+
+namespace lacuna {
+
+// Empty when a GPU can be used, else why not.
+std::string why_no_gpu();
+std::string gpu_name();
+
+// Backends on this thread's GPU. dtype of the matrices there: "bf16", "fp32", or "auto": bf16 stays bf16, all
+// else becomes fp32 (fp64 is rounded to it).
+BackendMaker gpu_backend(const std::string& dtype);
+std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, DType dtype,
+                                                   const std::string& path, std::int64_t context);
+
+// Bytes per second of a plain read of `bytes` of GPU memory, the median of `rounds`.
+double gpu_read_stream(std::size_t bytes, int rounds);
+
+}  // namespace lacuna
