@@ -70,9 +70,10 @@ TEST(Glu, PenaltyPushesTheProductTowardsZero) {
   const at::Tensor gate = row({2, 2, -2}), up = row({3, -3, 3}), product = row({6, -6, 0});
   const at::Tensor none = at::zeros_like(gate), scratch = at::empty_like(gate);
   const at::Tensor gate_grad = gate.clone(), up_grad = up.clone();
-  glu_backward(Activation::Relu, gate_grad, up_grad, product, none, 0.5, scratch);
+  glu_backward(Activation::Relu, gate_grad, up_grad, product, none, {0.5, 0}, scratch);
   EXPECT_TRUE(at::equal(gate_grad, row({1.5, 1.5, 0})));  // 0.5·sign(product)·up
   EXPECT_TRUE(at::equal(up_grad, row({1, -1, 0})));       // 0.5·sign(product)·gate
+  EXPECT_TRUE(at::equal(penalty_grad(product, {0.5, 2}), row({0.125, -0.125, 0})));  // · 2 / (2 + 6)
 }
 
 TEST(Rope, TurnsByPositionAndBack) {

@@ -146,6 +146,7 @@ StepBatch Problem::batch() const {
   out.loss_scale = 1.0 / static_cast<double>(std::max<std::int64_t>(valid, 1));
   out.l1 = l1;
   out.l1_knee = l1_knee;
+  out.soft = soft;
   out.global_tokens = n;
   return out;
 }

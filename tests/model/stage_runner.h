@@ -23,6 +23,7 @@ struct Problem {
   MicroShape shape{2, 7, 1, DType::F64};
   int micros = 2;
   double l1 = 0, l1_knee = 0;
+  SoftTargets soft;
   std::vector<LayerRange> cuts;  // empty: one stage
   StashKind stash = StashKind::Full;
   int pieces = 1;

@@ -91,6 +91,40 @@ TEST(Layouts, UntiedHeadsBiasesQkNormAndGivenCuts) {
   EXPECT_TRUE(same_bits(cut.weights, reference.weights));
 }
 
+TEST(Layouts, ATeacherIsTheSameUnderEveryLayout) {
+  ModelConfig config = small_model();
+  config.activation = Activation::Drelu;
+  const auto taught = [](int pp, int tp, int dp) {
+    TrainOptions options = small_options(pp, tp, dp);
+    options.l1 = 1e-3;
+    options.l1_knee = 0.02;
+    options.distil = 0.6;
+    return options;
+  };
+  const RunNumbers one = run_layout(taught(1, 1, 1), kSteps, config);
+  ASSERT_LT(one.divergence.back(), one.divergence.front());
+  TrainOptions untaught = taught(1, 1, 1);
+  untaught.distil = 0;
+  EXPECT_GT(largest_difference(run_layout(untaught, 1, config).first_gradients, one.first_gradients), 0.1);
+  for (const auto& [tp, dp] : {std::pair{1, 1}, {2, 1}, {1, 2}, {2, 2}, {4, 1}}) {
+    const RunNumbers reference = run_layout(taught(1, tp, dp), kSteps, config);
+    EXPECT_LE(largest_difference(reference.first_gradients, one.first_gradients), 1e-14);
+    EXPECT_LE(largest_difference(reference.weights, one.weights), 1e-12);
+    for (int pp : {2, 4}) {
+      if (pp * tp * dp > 8) continue;
+      TrainOptions options = taught(pp, tp, dp);
+      if (pp == 4) options.bpipe = "tight";
+      if (pp == 2) options.schedule = "gpipe";
+      if (pp == 2) options.recompute = true;
+      SCOPED_TRACE(text_of(options));
+      const RunNumbers run = run_layout(options, kSteps, config);
+      EXPECT_EQ(run.loss, reference.loss);
+      EXPECT_EQ(run.divergence, reference.divergence);
+      EXPECT_TRUE(same_bits(run.weights, reference.weights));
+    }
+  }
+}
+
 TEST(Layouts, Fp32AndBf16AreEqualOverPipelineCuts) {
   for (const char* dtype : {"fp32", "bf16"}) {
     SCOPED_TRACE(dtype);
