@@ -9,11 +9,12 @@
 #include <string_view>
 #include <vector>
 
+#include "recipes/common/calibration_run.h"
+#include "recipes/common/variants.h"
 #include "src/arch/model_config.h"
 #include "src/base/fields.h"
-#include "src/model/llama_stage.h"
+#include "src/base/json.h"
 #include "src/train/hooks.h"
-#include "src/train/parallel_context.h"
 #include "src/train/snapshot.h"
 
 namespace lacuna {
@@ -24,16 +25,14 @@ class Recipe : public TrainHooks {
   virtual std::vector<FieldRef> fields() = 0;
   virtual std::vector<std::string> problems() const { return {}; }
 
-  // 1. The model that comes out. Error(Usage) when the parent does not suit.
+  // 1. The model that comes out. Error(Usage) when the parent does not suit. Asked before calibration, so
+  // that what cannot be done is said at once, and again after it: the later answer holds.
   virtual ModelConfig rewrite(const ModelConfig& parent) const = 0;
 
-  // 2. Calibration: how many training sequences the parent's forward must see first (0: none); what each
-  // block shows, once per micro-batch, for this rank's neurons [tokens, neurons]; and the end, where the
-  // ranks merge what they saw (collective).
-  virtual std::int64_t calibration_sequences() const { return 0; }
-  virtual void observe(int /*layer*/, const at::Tensor& /*gate*/, const at::Tensor& /*up*/,
-                       const at::Tensor& /*product*/) {}
-  virtual void finish_calibration(ParallelContext& /*context*/, const ModelConfig& /*parent*/) {}
+  // 2. Calibration: what must be measured on the parent, in passes that the recipe asks for. Collective: all
+  // ranks ask for the same, and end with the same facts about the layers they hold.
+  virtual bool wants_calibration() const { return false; }
+  virtual void calibrate(CalibrationRun& /*run*/) {}
 
   // 3. The child's weights as a function of the parent's: a source of slabs over a source of slabs, in full
   // precision and under any layout. A rank asks only for its own slabs.
@@ -43,6 +42,15 @@ class Recipe : public TrainHooks {
 
   // 5. Facts for the checkpoint, export and the model card: key -> text.
   virtual std::map<std::string, std::string> facts() const { return {}; }
+
+  // 6. A report on the child beside other models that the same calibration yields (controls), each scored by
+  // the trainer's own forward before the first step: texts to score, the models, and the table for people.
+  virtual std::vector<std::string> report_texts() const { return {}; }  // token files; empty: no report
+  virtual std::int64_t report_windows() const { return 64; }            // of each text, at most
+  virtual std::vector<Variant> variants(const ModelConfig& /*parent*/, SlabSource /*weights*/) const {
+    return {};
+  }
+  virtual Json report(const std::vector<VariantScore>& /*scores*/) const { return {}; }
 };
 
 struct RecipeEntry {

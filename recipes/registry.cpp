@@ -1,3 +1,4 @@
+#include "recipes/cmoe/cmoe.h"
 #include "recipes/drelu/drelu.h"
 #include "recipes/recipe.h"
 #include "src/base/error.h"
@@ -5,7 +6,7 @@
 namespace lacuna {
 
 const std::vector<RecipeEntry>& all_recipes() {
-  static const std::vector<RecipeEntry> recipes = {drelu_recipe()};
+  static const std::vector<RecipeEntry> recipes = {drelu_recipe(), cmoe_recipe()};
   return recipes;
 }
 

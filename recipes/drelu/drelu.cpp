@@ -74,15 +74,16 @@ class Drelu : public Recipe {
     return child;
   }
 
-  std::int64_t calibration_sequences() const override { return start_ == "canonical" ? calibration_ : 0; }
+  bool wants_calibration() const override { return start_ == "canonical"; }
 
-  void observe(int layer, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& product) override {
-    statistics_.add(layer, gate, up, product);
-  }
-
-  void finish_calibration(ParallelContext& context, const ModelConfig& parent) override {
-    statistics_.merge(*context.dp);
-    first_neuron_ = parent.ffn / context.topology.tp * context.place.tp;
+  void calibrate(CalibrationRun& run) override {
+    const std::int64_t passes = run.passes_for(calibration_ * run.options.seq_len);
+    run.show_products(
+        0, passes, [&](int layer, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& product) {
+          statistics_.add(layer, gate, up, product);
+        });
+    statistics_.merge(*run.context.dp);
+    first_neuron_ = run.parent.ffn / run.context.topology.tp * run.context.place.tp;
     for (int layer : statistics_.layers()) flips_[layer] = statistics_.flips(layer);
   }
 

@@ -1,0 +1,53 @@
+// Collecting what layers are carved from, under any layout: forward (and for heapr backward) passes show
+// every FFN's inputs to all ranks; each layer's owner gets all tokens of it and computes its statistics.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "recipes/cmoe/carve_layer.h"
+#include "recipes/common/calibration_inputs.h"
+#include "recipes/common/calibration_run.h"
+
+namespace lacuna {
+
+class EvidenceCollector {
+ public:
+  // needs_moment: somebody asks for heapr. Both outlive the collector.
+  EvidenceCollector(CalibrationRun& run, const CmoeOptions& options, bool needs_moment);
+
+  // Layers whose owner this rank is, ascending.
+  const std::vector<int>& mine() const { return mine_; }
+  bool owns(int layer) const;
+  const std::vector<int>& stage_layers() const { return stage_layers_; }
+  bool in_stage(int layer) const;
+
+  // Inputs of all layers from the parent, or from the statistics folder; then super neurons over all layers.
+  // Collective over the world.
+  void collect_dense();
+  // Inputs of one layer from another model. Collective; only the layer's stage gets them.
+  void collect_layer(int layer, const ModelConfig& config, const SlabSource& weights);
+
+  // For layers that this rank owns and that were collected.
+  LayerEvidence of(int layer) const;
+
+ private:
+  void collect_moments();
+  void take(int layer, const at::Tensor& inputs);
+  void find_super_neurons();
+  bool read_statistics();
+  void write_statistics() const;
+  std::string file_of(int layer) const;
+
+  CalibrationRun& run_;
+  const CmoeOptions& options_;
+  bool needs_moment_;
+  std::int64_t fit_passes_, check_passes_;
+  std::vector<int> stage_layers_, mine_;
+  std::map<int, at::Tensor> inputs_;   // fit and check tokens, [tokens, hidden]
+  std::map<int, at::Tensor> moments_;  // of all layers of the stage
+  std::map<int, std::vector<std::int32_t>> super_;
+};
+
+}  // namespace lacuna

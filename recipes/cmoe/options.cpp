@@ -1,0 +1,88 @@
+#include "recipes/cmoe/options.h"
+
+#include <fmt/ranges.h>
+
+#include "src/base/error.h"
+
+namespace lacuna {
+
+RouterKind CmoeOptions::router_kind() const {
+  if (is_static()) return RouterKind::None;
+  if (compat || router == "rep") return RouterKind::Neuron;
+  return parse_router(router);
+}
+
+std::vector<std::string> CmoeOptions::problems() const {
+  std::vector<std::string> out;
+  const auto want = [&](bool fine, std::string line) {
+    if (!fine) out.push_back(std::move(line));
+  };
+  const auto one_of = [&](const char* flag, const std::string& value, std::vector<std::string> allowed) {
+    for (const std::string& a : allowed)
+      if (value == a) return;
+    want(false, fmt::format("--{} is '{}', wanted {}", flag, value, fmt::join(allowed, ", ")));
+  };
+  one_of("router", router, {"linear", "lowrank", "rep", "oracle", "random", "none"});
+  one_of("static", static_score, {"", "rate", "energy", "flap", "heapr"});
+  one_of("trajectory", trajectory, {"dense", "carved"});
+  one_of("clusters", clusters, {"contribution", "coactivation"});
+  want(experts >= 2 && experts <= 4096, fmt::format("--experts is {}, wanted 2 to 4096", experts));
+  want(shared >= 0 && shared < experts,
+       fmt::format("--shared is {}, wanted 0 to {} (one less than --experts)", shared, experts - 1));
+  want(active >= 0 && active <= experts - shared,
+       fmt::format("--active is {}, wanted 0 to {} (--experts less --shared)", active, experts - shared));
+  want(align >= 1, fmt::format("--align is {}, wanted at least 1", align));
+  want(top >= 1, fmt::format("--top is {}, wanted at least 1", top));
+  want(iterations >= 1 && starts >= 1 && refits >= 0,
+       "--iterations and --starts want at least 1, --refits at least 0");
+  want(rank >= 1, fmt::format("--rank is {}, wanted at least 1", rank));
+  want(ridge > 0, fmt::format("--ridge is {}, wanted more than 0", ridge));
+  want(balance == 0 || balance >= 1, fmt::format("--balance is {}, wanted 0 or at least 1", balance));
+  want(coactivation_share > 0 && coactivation_share < 1,
+       fmt::format("--coactivation-share is {}, wanted between 0 and 1", coactivation_share));
+  want(calibration_tokens >= 1 && check_tokens >= 0,
+       "--calibration-tokens wants at least 1, --check-tokens at least 0");
+  want(!compat || !is_static(), "--compat and --static exclude each other");
+  want(!compat || (!threshold && balance == 0), "--compat knows no --threshold and no --balance");
+  want(!threshold || (router != "random" && router != "none" && router != "oracle"),
+       fmt::format("--threshold wants fitted scores, the {} router has none", router));
+  want(windows >= 1, fmt::format("--windows is {}, wanted at least 1", windows));
+  want(report == !texts.empty(), "--report and --texts go together");
+  want(statistics.empty() || trajectory == "dense", "--statistics wants --trajectory dense");
+  return out;
+}
+
+std::int64_t CmoeOptions::active_neurons(const ModelConfig& parent) const {
+  const std::vector<std::int64_t> sizes = even_sizes(parent.ffn, experts, align);
+  std::int64_t on = 0;
+  for (std::int64_t e = 0; e < shared + active; ++e) on += sizes[static_cast<std::size_t>(e)];
+  return on;
+}
+
+RoutedFfn CmoeOptions::routed(const ModelConfig& parent) const {
+  RoutedFfn out;
+  out.align = align;
+  out.router = router_kind();
+  out.seed = static_cast<std::int64_t>(router_seed);
+  if (is_static()) {
+    out.experts = 1;
+    out.active = {0};
+    out.shared = {active_neurons(parent)};
+  } else {
+    const std::vector<std::int64_t> sizes = even_sizes(parent.ffn, experts, align);
+    LACUNA_CHECK(sizes.back() > 0, ErrorKind::Usage, "{} experts of a multiple of {} in an FFN of {} neurons",
+                 experts, align, parent.ffn);
+    std::int64_t first = 0;
+    for (std::int64_t e = 0; e < shared; ++e) first += sizes[static_cast<std::size_t>(e)];
+    out.experts = experts - shared;
+    out.active = {active};
+    out.shared = {first};
+    out.neurons.assign(sizes.begin() + shared, sizes.end());
+    out.threshold = threshold;
+    out.rank = out.router == RouterKind::Neuron ? 1 : out.has_rows() ? rank : 0;
+  }
+  out.check(parent.layers, parent.ffn, "carving");
+  return out;
+}
+
+}  // namespace lacuna
