@@ -16,6 +16,9 @@ struct LocalParameter {
   bool tied_copy = false;
   at::Tensor weight;  // local.shape, compute type, contiguous
   at::Tensor grad;    // local.shape, accumulation type (F64 for F64, else F32), contiguous
+  // The gradient holds what is left of the last step: its first product of this step overwrites it (CUDA,
+  // where that spares a pass over memory; on the CPU gradients are zeroed).
+  bool stale_grad = false;
 };
 
 }  // namespace lacuna

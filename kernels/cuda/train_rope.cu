@@ -12,7 +12,9 @@ constexpr int kHeads = 4;  // of one thread: it reads its angles once for all of
 template <class T>
 struct Rows {
   T* data;
-  std::int64_t heads, stride;
+  const T* from;
+  std::int64_t stride;
+  unsigned heads;
 };
 
 // V neighbouring angles, from a table that is aligned where V > 1.
@@ -36,27 +38,27 @@ __device__ void load_angles(const A* from, A (&out)[V]) {
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads)
     rotate_kernel(Rows<T> query, Rows<T> key, const Accumulate<T>* cos, const Accumulate<T>* sin,
-                  std::int64_t seq_len, int half, Accumulate<T> direction, std::int64_t items, int groups) {
+                  unsigned seq_len, unsigned half, Accumulate<T> direction, unsigned items, unsigned groups) {
   using A = Accumulate<T>;
-  const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const unsigned item = blockIdx.x * kThreads + threadIdx.x;
   if (item >= items) return;
-  const int slots = half / V;
-  const int slot = static_cast<int>(item % slots);
-  const int group = static_cast<int>(item / slots % groups);
-  const std::int64_t token = item / slots / groups;
-  const std::int64_t angle = token % seq_len * half + slot * V;
+  const unsigned slots = half / V, slot = item % slots, rest = item / slots;
+  const unsigned group = rest % groups, token = rest / groups;
+  const std::int64_t angle = static_cast<std::int64_t>(token % seq_len) * half + slot * V;
 
   T* at[kHeads] = {};
   A a[kHeads][V], b[kHeads][V];
 #pragma unroll
   for (int j = 0; j < kHeads; ++j) {
-    const std::int64_t head = group + static_cast<std::int64_t>(j) * groups;
+    const unsigned head = group + static_cast<unsigned>(j) * groups;
     if (head >= query.heads + key.heads) continue;
     const bool of_query = head < query.heads;
     const Rows<T>& rows = of_query ? query : key;
-    at[j] = rows.data + token * rows.stride + (of_query ? head : head - query.heads) * (2 * half) + slot * V;
-    load<V>(at[j], a[j]);
-    load<V>(at[j] + half, b[j]);
+    const std::int64_t place =
+        token * rows.stride + (of_query ? head : head - query.heads) * (2 * half) + slot * V;
+    at[j] = rows.data + place;
+    load<V>(rows.from + place, a[j]);
+    load<V>(rows.from + place + half, b[j]);
   }
   A c[V], s[V];
   load_angles<V>(cos + angle, c);
@@ -81,21 +83,24 @@ void rotate(const RopeRows& query, const RopeRows& key, const RopeAngles& angles
   using A = Accumulate<T>;
   const std::int64_t d = angles.head_dim, half = d / 2;
   const auto typed = [d](const RopeRows& rows) {
-    return Rows<T>{static_cast<T*>(rows.data), rows.heads, rows.stride == 0 ? rows.heads * d : rows.stride};
+    return Rows<T>{static_cast<T*>(rows.data), static_cast<const T*>(rows.from ? rows.from : rows.data),
+                   rows.stride == 0 ? rows.heads * d : rows.stride, static_cast<unsigned>(rows.heads)};
   };
   const Rows<T> q = typed(query), k = typed(key);
   const auto in_packs = [](const Rows<T>& rows) {
-    return rows.heads == 0 || (is_aligned(rows.data) && rows.stride % kPack<T> == 0);
+    return rows.heads == 0 || (is_aligned(rows.data) && is_aligned(rows.from) && rows.stride % kPack<T> == 0);
   };
   const bool wide =
       half % kPack<T> == 0 && in_packs(q) && in_packs(k) && is_aligned(angles.cos) && is_aligned(angles.sin);
   const std::int64_t groups = ceil_div(q.heads + k.heads, kHeads);
   const std::int64_t items = tokens * groups * (half / (wide ? kPack<T> : 1));
   if (items == 0) return;
+  LACUNA_ASSERT(items < (std::int64_t{1} << 32) - kThreads && angles.seq_len < (std::int64_t{1} << 32));
   const auto kernel = wide ? rotate_kernel<T, kPack<T>> : rotate_kernel<T, 1>;
   kernel<<<grid_of(ceil_div(items, kThreads)), kThreads, 0, stream>>>(
-      q, k, static_cast<const A*>(angles.cos), static_cast<const A*>(angles.sin), angles.seq_len,
-      static_cast<int>(half), static_cast<A>(direction), items, static_cast<int>(groups));
+      q, k, static_cast<const A*>(angles.cos), static_cast<const A*>(angles.sin),
+      static_cast<unsigned>(angles.seq_len), static_cast<unsigned>(half), static_cast<A>(direction),
+      static_cast<unsigned>(items), static_cast<unsigned>(groups));
   check_launch("rope_rotate");
 }
 

@@ -1,5 +1,5 @@
 // Rotary position embedding for training (arXiv 2104.09864), rotate-half form: elements i and i + d/2 of a
-// head are a pair. In place; queries and keys in one launch.
+// head are a pair. In place, or from another buffer; queries and keys in one launch.
 //
 // Pointers are device memory of the caller. dtype: F64, F32 or BF16; tables and arithmetic in the
 // accumulation type A (double for F64, else float).
@@ -16,6 +16,7 @@ namespace lacuna::cuda {
 struct RopeRows {
   void* data = nullptr;
   std::int64_t heads = 0, stride = 0;
+  const void* from = nullptr;  // same layout, read instead of data; null: in place
 };
 
 // cos, sin [seq_len, head_dim/2] of A; token t stands at position t mod seq_len.

@@ -211,9 +211,13 @@ void Attention::forward(const at::Tensor& query, const at::Tensor& key, const at
 }
 
 void Attention::backward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                         const at::Tensor& context, const at::Tensor& lse, const at::Tensor& context_grad) {
-  if (query.is_cuda())
-    return on_cuda::attention_backward(plan_of(shape_), query, key, value, context, lse, context_grad);
+                         const at::Tensor& context, const at::Tensor& lse, const at::Tensor& context_grad,
+                         const RopeTable& rope) {
+  if (query.is_cuda()) {
+    const auto grads =
+        on_cuda::attention_backward(plan_of(shape_), query, key, value, context, lse, context_grad);
+    return rope.rotate_back(query, key, grads.query, grads.key);
+  }
   with_element_type(query.scalar_type(), [&]<class T>(T) {
     for (std::int64_t sequence = 0; sequence < shape_.sequences; ++sequence)
       for (std::int64_t head = 0; head < shape_.kv_heads; ++head) {
@@ -226,6 +230,7 @@ void Attention::backward(const at::Tensor& query, const at::Tensor& key, const a
         run.store_kv_grads(key, value);
       }
   });
+  rope.rotate_back(query, key);
 }
 
 }  // namespace lacuna

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "src/model/rope.h"
+
 namespace lacuna {
 
 struct AttentionShape {
@@ -28,9 +30,10 @@ class Attention {
   // [tokens, heads] in the accumulation type. Writes context and lse.
   void forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                const at::Tensor& context, const at::Tensor& lse);
-  // Replaces query, key and value by their gradients.
+  // Replaces query, key and value by their gradients, those of query and key before `rope` had rotated them.
   void backward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                const at::Tensor& context, const at::Tensor& lse, const at::Tensor& context_grad);
+                const at::Tensor& context, const at::Tensor& lse, const at::Tensor& context_grad,
+                const RopeTable& rope);
 
  private:
   template <class T>

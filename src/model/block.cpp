@@ -121,8 +121,7 @@ void Block::attention_forward(const BlockStash& s) const {
     rms_norm(s.query_raw, weights_.query_norm->weight, eps, s.query, s.query_rstd);
     rms_norm(s.key_raw, weights_.key_norm->weight, eps, s.key, s.key_rstd);
   }
-  context_.rope.rotate(s.query);
-  context_.rope.rotate(s.key);
+  context_.rope.rotate(s.query, s.key);
   context_.attention.forward(s.query, s.key, s.value, s.context, s.lse);
 }
 
@@ -161,9 +160,7 @@ void Block::attention_input_grad(const BlockStash& s, const at::Tensor& grad) co
   const Workspace& work = context_.work;
   linear_input_grad(context_.shards.gather(work.residual, work.all_grad), weights_.output->weight,
                     work.heads);
-  context_.attention.backward(s.query, s.key, s.value, s.context, s.lse, work.heads);
-  context_.rope.rotate_back(s.query);
-  context_.rope.rotate_back(s.key);
+  context_.attention.backward(s.query, s.key, s.value, s.context, s.lse, work.heads, context_.rope);
   if (context_.config.qk_norm) {
     rms_norm_backward(s.query, s.query_raw, s.query_rstd, weights_.query_norm->weight, {}, s.query,
                       weights_.query_norm->grad);
@@ -186,16 +183,16 @@ void Block::input_grad(const BlockStash& s, const at::Tensor& grad, Penalty l1) 
 void Block::weight_grad(const BlockStash& s) const {
   const TokenShards& shards = context_.shards;
   const Workspace& work = context_.work;
-  linear_weight_grad(shards.gather(s.middle, work.all_grad), s.product, weights_.down->grad);
+  linear_weight_grad(shards.gather(s.middle, work.all_grad), s.product, *weights_.down);
   const at::Tensor norm2 = shards.gather(s.norm2, work.all);
-  linear_weight_grad(s.gate, norm2, weights_.gate->grad);
-  linear_weight_grad(s.up, norm2, weights_.up->grad);
+  linear_weight_grad(s.gate, norm2, *weights_.gate);
+  linear_weight_grad(s.up, norm2, *weights_.up);
   if (routing_) routing_->weight_grad(s);
-  linear_weight_grad(shards.gather(s.input, work.all_grad), s.context, weights_.output->grad);
+  linear_weight_grad(shards.gather(s.input, work.all_grad), s.context, *weights_.output);
   const at::Tensor norm1 = shards.gather(s.norm1, work.all);
-  linear_weight_grad(s.query, norm1, weights_.query->grad);
-  linear_weight_grad(s.key, norm1, weights_.key->grad);
-  linear_weight_grad(s.value, norm1, weights_.value->grad);
+  linear_weight_grad(s.query, norm1, *weights_.query);
+  linear_weight_grad(s.key, norm1, *weights_.key);
+  linear_weight_grad(s.value, norm1, *weights_.value);
   if (weights_.query_bias) bias_grad(s.query, weights_.query_bias->grad);
   if (weights_.key_bias) bias_grad(s.key, weights_.key_bias->grad);
   if (weights_.value_bias) bias_grad(s.value, weights_.value_bias->grad);

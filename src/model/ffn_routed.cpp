@@ -145,8 +145,7 @@ void ExpertRouting::add_means(const BlockStash& s, const at::Tensor& output) con
 
 void ExpertRouting::product_grad(const BlockStash& s, const at::Tensor& grad, const Penalty& l1) const {
   const at::ScalarType type = s.experts.scalar_type();
-  if (l1.weight != 0)
-    grad.narrow(1, 0, shared_).add_(penalty_grad(s.product.narrow(1, 0, shared_), l1));
+  if (l1.weight != 0) grad.narrow(1, 0, shared_).add_(penalty_grad(s.product.narrow(1, 0, shared_), l1));
   at::Tensor gate_grad = at::zeros_like(s.experts);
   for (const Part& part : parts_) {
     const at::Tensor gate = s.experts.narrow(1, part.expert, 1);

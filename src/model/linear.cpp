@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "src/model/cuda/ops.h"
 
@@ -48,8 +49,10 @@ void linear_input_grad_add(const at::Tensor& dy, const at::Tensor& weight, const
   dx.addmm_(dy, weight);
 }
 
-void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& grad) {
-  if (dy.is_cuda()) return on_cuda::linear_weight_grad(dy, x, grad);
+void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, LocalParameter& weight) {
+  const at::Tensor& grad = weight.grad;
+  const bool stale = std::exchange(weight.stale_grad, false);
+  if (dy.is_cuda()) return on_cuda::linear_weight_grad(dy, x, grad, !stale);
   const at::ScalarType type = grad.scalar_type();
   const std::int64_t tokens = dy.size(0), chunk = chunk_tokens(dy, x);
   for (std::int64_t begin = 0; begin < tokens; begin += chunk) {

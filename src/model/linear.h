@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "optim/local_parameter.h"
+
 namespace lacuna {
 
 // y = x·Wᵀ (+ bias, unless undefined). x [tokens, in], y [tokens, out].
@@ -16,8 +18,9 @@ void linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tenso
 void linear_input_grad(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx);
 void linear_input_grad_add(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx);
 
-// grad += dyᵀ·x in the accumulation type; bf16 operands are converted to float before the product.
-void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& grad);
+// grad += dyᵀ·x in the accumulation type; bf16 operands are widened to float. A stale gradient is written
+// instead.
+void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, LocalParameter& weight);
 
 // grad += the sum of dy over tokens.
 void bias_grad(const at::Tensor& dy, const at::Tensor& grad);

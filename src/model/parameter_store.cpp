@@ -49,6 +49,23 @@ at::Tensor view_at(const at::Tensor& slab, std::int64_t offset, const std::vecto
   return slab.narrow(0, offset, elements_of(shape)).view(shape);
 }
 
+// Whether its gradient is a product over tokens, or sums of such (src/model/linear.h).
+bool is_product(const LocalParameter& p) {
+  switch (p.spec.role) {
+    case Role::Query:
+    case Role::Key:
+    case Role::Value:
+    case Role::Output:
+    case Role::Gate:
+    case Role::Up:
+    case Role::Down:
+    case Role::Head:
+      return true;
+    default:
+      return p.tied_copy;
+  }
+}
+
 // Writes the part of the global tensor that `local.slab` covers; padding stays zero.
 template <class T>
 void fill_initial(const Parameter& spec, const LocalTensor& local, std::uint64_t key, T* data) {
@@ -130,6 +147,13 @@ void ParameterStore::initialise(std::uint64_t seed) {
 }
 
 void ParameterStore::zero_grads() {
+  if (!parameters_.empty() && parameters_.front().grad.is_cuda()) {
+    for (LocalParameter& parameter : parameters_) {
+      parameter.stale_grad = is_product(parameter);
+      if (!parameter.stale_grad) parameter.grad.zero_();
+    }
+    return;
+  }
   for (std::size_t i = 1; i < slabs_.size(); i += 2) slabs_[i].zero_();
 }
 

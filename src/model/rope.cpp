@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "src/base/error.h"
 #include "src/model/cuda/ops.h"
 #include "src/model/element_types.h"
 
@@ -72,13 +73,16 @@ RopeTable::RopeTable(const ModelConfig& config, std::int64_t seq_len, at::Scalar
   minus_sin_ = sin_.neg();
 }
 
-void RopeTable::rotate(const at::Tensor& x) const {
-  if (x.is_cuda()) return on_cuda::rotate(x, cos_, sin_, seq_len_, false);
-  rotate_tensor(x, cos_, sin_, seq_len_, half_);
+void RopeTable::rotate(const at::Tensor& query, const at::Tensor& key) const {
+  if (query.is_cuda()) return on_cuda::rotate({query, key, {}, {}}, cos_, sin_, seq_len_, false);
+  for (const at::Tensor& x : {query, key}) rotate_tensor(x, cos_, sin_, seq_len_, half_);
 }
-void RopeTable::rotate_back(const at::Tensor& x) const {
-  if (x.is_cuda()) return on_cuda::rotate(x, cos_, sin_, seq_len_, true);
-  rotate_tensor(x, cos_, minus_sin_, seq_len_, half_);
+
+void RopeTable::rotate_back(const at::Tensor& query, const at::Tensor& key, const at::Tensor& query_from,
+                            const at::Tensor& key_from) const {
+  if (query.is_cuda()) return on_cuda::rotate({query, key, query_from, key_from}, cos_, sin_, seq_len_, true);
+  LACUNA_ASSERT(!query_from.defined() && !key_from.defined());
+  for (const at::Tensor& x : {query, key}) rotate_tensor(x, cos_, minus_sin_, seq_len_, half_);
 }
 
 }  // namespace lacuna

@@ -19,9 +19,12 @@ class RopeTable {
  public:
   RopeTable(const ModelConfig& config, std::int64_t seq_len, at::ScalarType compute,
             at::Device device = at::kCPU);
-  // In place on x [tokens, heads·head_dim]; token t stands at position t mod seq_len.
-  void rotate(const at::Tensor& x) const;
-  void rotate_back(const at::Tensor& x) const;  // the transpose: a gradient's way back
+  // In place on query and key [tokens, heads·head_dim]; token t stands at position t mod seq_len.
+  void rotate(const at::Tensor& query, const at::Tensor& key) const;
+  // The transpose, a gradient's way back. CUDA: reads from `query_from` and `key_from` where they are
+  // defined.
+  void rotate_back(const at::Tensor& query, const at::Tensor& key, const at::Tensor& query_from = {},
+                   const at::Tensor& key_from = {}) const;
 
  private:
   std::int64_t seq_len_, half_;

@@ -81,7 +81,7 @@ TEST(Rope, TurnsByPositionAndBack) {
   c.head_dim = 4;
   const RopeTable table(c, 3, at::kDouble);
   const at::Tensor x = at::ones({3, 8}, at::kDouble), y = x.clone();
-  table.rotate(y);
+  table.rotate(y, y.narrow(0, 0, 0));
   EXPECT_TRUE(at::equal(y[0], x[0])) << "position 0 does not turn";
   for (std::int64_t head : {0, 4}) {  // pairs (0, 2) at frequency 1 and (1, 3) at 1/100
     EXPECT_NEAR(y[2][head].item<double>(), std::cos(2.0) - std::sin(2.0), 1e-15);
@@ -89,7 +89,7 @@ TEST(Rope, TurnsByPositionAndBack) {
     EXPECT_NEAR(y[2][head + 1].item<double>(), std::cos(0.02) - std::sin(0.02), 1e-15);
     EXPECT_NEAR(y[2][head + 3].item<double>(), std::cos(0.02) + std::sin(0.02), 1e-15);
   }
-  table.rotate_back(y);
+  table.rotate_back(y, y.narrow(0, 0, 0));
   EXPECT_TRUE(at::allclose(x, y, 1e-15));
 }
 
@@ -97,8 +97,7 @@ TEST(Rope, PositionsStartAgainWithEachSequence) {
   const RopeTable table(small_config(), 5, at::kFloat);
   const at::Tensor one = at::arange(5 * 12, at::kFloat).view({5, 12});
   const at::Tensor two = at::cat({one, one});
-  table.rotate(one);
-  table.rotate(two);
+  table.rotate(one, two);
   EXPECT_TRUE(at::equal(two, at::cat({one, one})));
 }
 

@@ -44,7 +44,7 @@ void linear_add(T, T, T, T) {
 void linear_input_grad(T, T, T, bool) {
   absent();
 }
-void linear_weight_grad(T, T, T) {
+void linear_weight_grad(T, T, T, bool) {
   absent();
 }
 void bias_grad(T, T) {
@@ -56,7 +56,7 @@ void rms_norm(T, T, double, T, T) {
 void rms_norm_backward(T, T, T, T, T, T, T, T) {
   absent();
 }
-void rotate(T, T, T, std::int64_t, bool) {
+void rotate(const Rotation&, T, T, std::int64_t, bool) {
   absent();
 }
 void glu_forward(Activation, T, T, T, T) {
@@ -89,7 +89,7 @@ void logit_gradient(T, T, std::int64_t, std::int64_t, T, T, double, T) {
 void attention_forward(const AttentionPlan&, T, T, T, T, T) {
   absent();
 }
-void attention_backward(const AttentionPlan&, T, T, T, T, T, T) {
+QueryKeyGrads attention_backward(const AttentionPlan&, T, T, T, T, T, T) {
   absent();
 }
 void upload(std::span<const std::int32_t>, T) {

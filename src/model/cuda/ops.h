@@ -38,7 +38,8 @@ void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bia
 void linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& y);
 void linear_input_grad(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx, bool add);
-void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& grad);
+// add: to what grad holds; otherwise its values are not read.
+void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& grad, bool add);
 void bias_grad(const at::Tensor& dy, const at::Tensor& grad);
 
 // ---- norm and rotary embedding; see src/model/norm.h and rope.h
@@ -47,7 +48,12 @@ void rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const a
 void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& rstd,
                        const at::Tensor& weight, const at::Tensor& carried, const at::Tensor& dx,
                        const at::Tensor& weight_grad, const at::Tensor& carried_copy);
-void rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t seq_len,
+struct Rotation {
+  const at::Tensor& query;
+  const at::Tensor& key;
+  at::Tensor query_from, key_from;  // undefined: in place
+};
+void rotate(const Rotation& rows, const at::Tensor& cos, const at::Tensor& sin, std::int64_t seq_len,
             bool back);
 
 // ---- gated product; see src/model/ffn_glu.h. `tally`: 16 bytes, zeros and sum of |product| are added;
@@ -91,9 +97,14 @@ struct AttentionPlan {
 // kernel.
 void attention_forward(const AttentionPlan& plan, const at::Tensor& query, const at::Tensor& key,
                        const at::Tensor& value, const at::Tensor& context, const at::Tensor& lse);
-void attention_backward(const AttentionPlan& plan, const at::Tensor& query, const at::Tensor& key,
-                        const at::Tensor& value, const at::Tensor& context, const at::Tensor& lse,
-                        const at::Tensor& context_grad);
+// The gradient of value replaces it. Those of query and key are returned where the library left them, or have
+// replaced them: then the result is undefined.
+struct QueryKeyGrads {
+  at::Tensor query, key;  // [tokens, heads·d]
+};
+QueryKeyGrads attention_backward(const AttentionPlan& plan, const at::Tensor& query, const at::Tensor& key,
+                                 const at::Tensor& value, const at::Tensor& context, const at::Tensor& lse,
+                                 const at::Tensor& context_grad);
 
 // ---- copies between host and device that do not wait: values go through pinned memory.
 void upload(std::span<const std::int32_t> values, const at::Tensor& to);

@@ -1,0 +1,68 @@
+// Devices, streams, the allocator and copies.
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <atomic>
+#include <cstring>
+
+#include "src/base/error.h"
+#include "src/model/cuda/ops.h"
+
+namespace lacuna::on_cuda {
+
+namespace {
+
+std::atomic<std::int64_t> waits{0};
+
+}  // namespace
+
+bool built() {
+  return true;
+}
+
+int device_count() {
+  return c10::cuda::device_count();
+}
+
+void* use_device(int index) {
+  const auto device = static_cast<c10::DeviceIndex>(index);
+  c10::cuda::set_device(device);
+  const c10::cuda::CUDAStream stream = c10::cuda::getStreamFromPool(false, device);
+  c10::cuda::setCurrentCUDAStream(stream);
+  return stream.stream();
+}
+
+void synchronise() {
+  ++waits;
+  c10::cuda::getCurrentCUDAStream().synchronize();
+}
+
+std::int64_t synchronisations() {
+  return waits;
+}
+
+AllocatorBytes allocator_bytes(int device) {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+  return {stats.reserved_bytes[0].current, stats.allocated_bytes[0].current, stats.allocated_bytes[0].peak,
+          stats.num_device_alloc};
+}
+
+void set_deterministic(bool on) {
+  at::globalContext().setDeterministicAlgorithms(on, false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
+
+void upload(std::span<const std::int32_t> values, const at::Tensor& to) {
+  LACUNA_ASSERT(to.numel() >= static_cast<std::int64_t>(values.size()));
+  if (values.empty()) return;
+  const auto count = static_cast<std::int64_t>(values.size());
+  const at::Tensor pinned = at::empty({count}, at::TensorOptions().dtype(at::kInt).pinned_memory(true));
+  std::memcpy(pinned.data_ptr(), values.data(), values.size_bytes());
+  to.view({-1}).narrow(0, 0, count).copy_(pinned, true);
+}
+
+}  // namespace lacuna::on_cuda
