@@ -23,6 +23,7 @@
 #include "src/checkpoint/status_file.h"
 #include "src/checkpoint/step_folders.h"
 #include "src/model/cuda/ops.h"
+#include "src/train/memory_report.h"
 #include "src/train/throughput.h"
 #include "src/train/token_batches.h"
 #include "src/train/trainer.h"
@@ -103,9 +104,8 @@ bool first_time(const TrainingJob& job, ParallelContext& context, Prepared& read
 Json report_on_variants(const TrainingJob& job, ParallelContext& context, const Prepared& ready) {
   if (!job.recipe || job.recipe->report_texts().empty()) return {};
   const std::vector<Variant> variants = job.recipe->variants(ready.parent.config, ready.parent.weights);
-  constexpr std::int64_t kWindows = 64;
-  const Json report = job.recipe->report(
-      score_variants(variants, job.recipe->report_texts(), kWindows, context, job.options));
+  const Json report = job.recipe->report(score_variants(variants, job.recipe->report_texts(),
+                                                        job.recipe->report_windows(), context, job.options));
   if (context.is_main()) write_file_atomic(job.out + "/report.json", report.dump(1) + "\n");
   return report;
 }
@@ -118,9 +118,9 @@ void report_memory(ParallelContext& context, const ModelRunner& runner) {
     const RankBytes& m = stages[stage];
     log_info(
         "stage {}: {} a rank = weights {} + gradients {} + optimizer {} + stashes {} + guests {} + "
-        "boundaries {}",
+        "boundaries {} + workspace {}",
         stage, text(m.total()), text(m.weights), text(m.gradients), text(m.optimizer), text(m.own_stashes),
-        text(m.guest_area), text(m.boundaries));
+        text(m.guest_area), text(m.boundaries), text(m.workspace));
   }
 }
 
@@ -154,8 +154,21 @@ Failure describe(const std::exception& any) {
   return {ErrorKind::Internal, any.what()};
 }
 
-Json result_json(const TrainResult& result, const Json& report) {
+void report_gpu_memory(const std::vector<GpuMemory>& gpus) {
+  for (const GpuMemory& gpu : gpus)
+    log_info("GPU of rank {}{}: {} predicted, {} measured ({:+.1f} %)", gpu.first_rank,
+             gpu.ranks > 1 ? fmt::format(" and {} more", gpu.ranks - 1) : "",
+             short_bytes(static_cast<double>(gpu.predicted)), short_bytes(static_cast<double>(gpu.measured)),
+             100 * (static_cast<double>(gpu.measured) / static_cast<double>(gpu.predicted) - 1));
+}
+
+Json result_json(const TrainResult& result, const Json& report, const std::vector<GpuMemory>& gpus) {
   Json json;
+  for (const GpuMemory& gpu : gpus)
+    json["gpu_memory"].push_back({{"first_rank", gpu.first_rank},
+                                  {"ranks", gpu.ranks},
+                                  {"predicted", gpu.predicted},
+                                  {"measured", gpu.measured}});
   if (!report.empty()) json["report"] = report;
   json["steps"] = result.steps;
   json["first_step"] = result.first_step;
@@ -218,13 +231,17 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
                   false);
   }
   const TrainResult result = trainer.run();
+  const std::vector<GpuMemory> gpus = gpu_memory(
+      context,
+      static_cast<std::int64_t>(runner.memory()[static_cast<std::size_t>(context.place.pp)].total()));
   runner.close();
   const int code = result.stopped ? static_cast<int>(ErrorKind::Stopped) : 0;
   if (context.is_main()) {
+    report_gpu_memory(gpus);
     write_status(job.out, {code, result.steps, result.checkpoint,
                            result.stopped ? "stopped on request, saved" : "done"});
     if (job.json)
-      print_json(result_json(result, report), "lacuna.train.v1");
+      print_json(result_json(result, report, gpus), "lacuna.train.v1");
     else
       log_info("{} steps done; {}\nnext: lacuna export -m {} -o MODEL", result.steps, result.checkpoint,
                job.out);

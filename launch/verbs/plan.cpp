@@ -30,6 +30,7 @@ struct Request {
   int tp = 1, dp = 1;
   std::int64_t micro_batch = 1, seq_len = 256, vocab = 0;
   bool recompute = false, json = false;
+  std::string device = "cpu";
   std::vector<std::int64_t> cuts;
 
   bool has_model() const { return !model.empty() || !arch.empty(); }
@@ -55,6 +56,7 @@ void declare(Options& options, Request& r) {
       .flag("micro-batch", r.micro_batch, "sequences of a micro-batch")
       .flag("seq-len", r.seq_len, "tokens of a sequence")
       .flag("dtype", r.dtype, "fp64 | fp32 | bf16")
+      .flag("device", r.device, "cpu | cuda: whose workspace is counted")
       .flag("recompute", r.recompute, "keep only block inputs, run blocks forward again in the backward")
       .flag("trace", r.trace, "write a trace for Perfetto or chrome://tracing to this file")
       .flag("columns", r.columns, "width of the printed grid; 0 = all of it")
@@ -70,6 +72,7 @@ void check_schedule(Options& options, const Request& r) {
   };
   one_of("schedule", r.schedule, {"1f1b", "gpipe"});
   one_of("bpipe", r.bpipe, {"off", "tight", "loose"});
+  one_of("device", r.device, {"cpu", "cuda"});
   const auto positive = [&](const char* flag, std::int64_t value) {
     if (value < 1) options.problem(fmt::format("--{} {}: wanted at least 1", flag, value));
     return value >= 1;
@@ -106,7 +109,8 @@ ModelConfig model_config(const Request& r) {
 std::optional<PlannedRun> check_run(Options& options, const Request& r) {
   if (!r.model.empty() && !r.arch.empty()) options.problem("--model and --arch: give one of them");
   if (!r.has_model()) {
-    for (const char* flag : {"tp", "dp", "cuts", "micro-batch", "seq-len", "dtype", "recompute", "vocab"})
+    for (const char* flag :
+         {"tp", "dp", "cuts", "micro-batch", "seq-len", "dtype", "recompute", "device", "vocab"})
       if (options.given(flag)) options.problem(fmt::format("--{}: needs --arch or --model", flag));
     return std::nullopt;
   }
@@ -131,6 +135,7 @@ std::optional<PlannedRun> check_run(Options& options, const Request& r) {
     options.problem(fmt::format("--dtype {}: wanted fp64, fp32 or bf16", r.dtype));
   run.shape.sequences = r.micro_batch, run.shape.seq_len = r.seq_len, run.shape.tp = r.tp, run.dp = r.dp;
   run.stash = r.recompute ? StashKind::Recompute : StashKind::Full;
+  run.cuda = r.device == "cuda";
   for (const std::int64_t layers : r.cuts)
     run.cuts.push_back(static_cast<int>(std::clamp<std::int64_t>(layers, -1, 1 << 24)));
   if (!collect([&] { run.model = model_config(r); }) || r.tp < 1 || r.pp < 1) return run;
@@ -153,14 +158,16 @@ std::string peaks(const Simulation& simulation) {
 }
 
 std::string memory_table(const std::vector<RankBytes>& memory) {
-  std::string text = fmt::format("\nMiB        {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}\n", "weights",
-                                 "gradients", "optimizer", "stashes", "guests", "boundaries", "total");
+  std::string text =
+      fmt::format("\nMiB        {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}\n", "weights",
+                  "gradients", "optimizer", "stashes", "guests", "boundaries", "workspace", "total");
   const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
   for (std::size_t rank = 0; rank < memory.size(); ++rank) {
     const RankBytes& b = memory[rank];
-    text += fmt::format("stage {:<4} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f}\n",
-                        rank, mib(b.weights), mib(b.gradients), mib(b.optimizer), mib(b.own_stashes),
-                        mib(b.guest_area), mib(b.boundaries), mib(b.total()));
+    text += fmt::format(
+        "stage {:<4} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f}\n", rank,
+        mib(b.weights), mib(b.gradients), mib(b.optimizer), mib(b.own_stashes), mib(b.guest_area),
+        mib(b.boundaries), mib(b.workspace), mib(b.total()));
   }
   return text;
 }
@@ -194,6 +201,7 @@ Json memory_json(const std::vector<RankBytes>& memory) {
                     {"guest_area", b.guest_area},
                     {"one_stash", b.one_stash},
                     {"boundaries", b.boundaries},
+                    {"workspace", b.workspace},
                     {"total", b.total()}});
   return list;
 }

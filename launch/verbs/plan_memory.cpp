@@ -4,6 +4,7 @@
 
 #include "parallel/plan/topology.h"
 #include "src/arch/parameters.h"
+#include "src/arch/scratch.h"
 #include "src/arch/stage_layout.h"
 
 namespace lacuna {
@@ -58,6 +59,7 @@ std::vector<RankBytes> planned_memory(const Schedule& schedule, const PlannedRun
   for (int stage = 0; stage < stages; ++stage) {
     RankSizes& mine = rank_of_stage(stage);
     mine.boundary_bytes = boundary_bytes(run.model, run.shape);
+    mine.workspace = scratch_bytes(run.model, run.shape, run.stash, stage + 1 == stages, run.cuda);
     const LayerRange layers = cuts[static_cast<std::size_t>(stage)];
     const std::vector<std::size_t> pieces =
         stage_layout(run.model, run.shape, run.stash, layers.end - layers.begin, stage + 1 == stages,

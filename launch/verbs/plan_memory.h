@@ -16,6 +16,7 @@ struct PlannedRun {
   MicroShape shape;  // one micro-batch; tp and compute type included
   int dp = 1;
   StashKind stash = StashKind::Full;
+  bool cuda = false;      // for GPUs: their libraries' workspace
   std::vector<int> cuts;  // layers of each stage; empty: even
 };
 

@@ -14,6 +14,7 @@ struct RankSizes {
   std::size_t weights = 0, gradients = 0, optimizer = 0;  // bytes
   std::vector<std::size_t> piece_bytes;                   // of a stash of this rank, largest of its stages
   std::size_t boundary_bytes = 0;                         // one activation between two stages
+  std::size_t workspace = 0;                              // buffers that live inside one call
 };
 
 struct RankBytes {
@@ -21,9 +22,10 @@ struct RankBytes {
   std::size_t own_stashes = 0;  // each own slot as large as the largest piece that the table puts there
   std::size_t guest_area = 0;   // the same for the partner's pieces in the guest slots
   std::size_t boundaries = 0;   // receive and send buffers of both kinds
-  std::size_t one_stash = 0;    // of one micro-batch; part of own_stashes
+  std::size_t workspace = 0;
+  std::size_t one_stash = 0;  // of one micro-batch; part of own_stashes
   std::size_t total() const {
-    return weights + gradients + optimizer + own_stashes + guest_area + boundaries;
+    return weights + gradients + optimizer + own_stashes + guest_area + boundaries + workspace;
   }
 };
 

@@ -18,6 +18,7 @@ using Mark = std::int64_t;
 struct DeviceCounters {
   std::int64_t synchronisations = 0;  // the host waited for the device
   std::int64_t allocations = 0;       // of memory, queues and marks
+  std::int64_t bytes = 0;             // of memory held now
   bool operator==(const DeviceCounters&) const = default;
 };
 
@@ -53,7 +54,7 @@ class HostDevice final : public Device {
   void recycle_marks() override {}
   void copy(Queue, std::byte* to, const std::byte* from, std::size_t bytes) override;
   void finish(Queue) override {}
-  DeviceCounters counters() const override { return {0, allocations_}; }
+  DeviceCounters counters() const override { return {0, allocations_, 0}; }
 
  private:
   std::int64_t allocations_ = 0;

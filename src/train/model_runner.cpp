@@ -9,6 +9,7 @@
 #include <map>
 
 #include "parallel/plan/make_schedule.h"
+#include "src/arch/scratch.h"
 #include "src/base/error.h"
 #include "src/base/math.h"
 #include "src/model/cuda/ops.h"
@@ -274,8 +275,9 @@ int ModelRunner::micros_per_step() const {
 std::vector<RankBytes> ModelRunner::memory() const {
   State& s = *state_;
   const int me = s.context.place.pp;
-  // One row a rank: weights, gradients, optimizer, boundary, pieces.
-  std::vector<std::size_t> mine(4, 0);
+  // One row a rank: weights, gradients, optimizer, boundary, workspace, pieces.
+  constexpr std::size_t kFixed = 5;
+  std::vector<std::size_t> mine(kFixed, 0);
   for (const LocalParameter& p : s.stage.parameters().all()) {
     const bool aliased = p.tied_copy && s.options.pp == 1;
     mine[0] += aliased ? 0 : p.weight.nbytes();
@@ -283,6 +285,8 @@ std::vector<RankBytes> ModelRunner::memory() const {
   }
   mine[2] = s.optimizer.state_bytes();
   mine[3] = s.stage.boundary_bytes();
+  mine[4] = scratch_bytes(s.config, s.stage.options().shape, s.stage.options().stash, me == s.options.pp - 1,
+                          s.context.model_device.is_cuda());
   for (int piece = 0; piece < s.schedule.pieces; ++piece) mine.push_back(s.stage.piece_bytes(me, piece));
   std::vector<std::size_t> all(mine.size() * static_cast<std::size_t>(s.options.pp));
   s.context.control->all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
@@ -291,9 +295,10 @@ std::vector<RankBytes> ModelRunner::memory() const {
     sizes.push_back({all[at],
                      all[at + 1],
                      all[at + 2],
-                     {all.begin() + static_cast<std::ptrdiff_t>(at + 4),
+                     {all.begin() + static_cast<std::ptrdiff_t>(at + kFixed),
                       all.begin() + static_cast<std::ptrdiff_t>(at + mine.size())},
-                     all[at + 3]});
+                     all[at + 3],
+                     all[at + 4]});
   return memory_by_class(s.schedule, sizes);
 }
 

@@ -66,6 +66,7 @@ void check_ranges(std::vector<std::string>& problems, const TrainOptions& o) {
   at_least<std::int64_t>(problems, "warmup-steps", o.warmup_steps, 0);
   at_least<std::int64_t>(problems, "decay-steps", o.decay_steps, 0);
   at_least<std::int64_t>(problems, "l1-warmup-steps", o.l1_warmup_steps, 0);
+  at_least<std::int64_t>(problems, "profile-step", o.profile_step, 0);
   at_least<std::int64_t>(problems, "log-every", o.log_every, 1);
   at_least<std::int64_t>(problems, "eval-every", o.eval_every, 0);
   at_least<std::int64_t>(problems, "eval-sequences", o.eval_sequences, 1);

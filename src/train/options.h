@@ -34,10 +34,12 @@ struct TrainOptions {
   std::int64_t l1_warmup_steps = 0;
   double l1_knee = 0, distil = 0;
   // what it writes
+  std::int64_t profile_step = 0;
   std::int64_t log_every = 10, eval_every = 0, eval_sequences = 64, save_every = 0;
   double save_minutes = 30;
   int keep_last = 3;
   std::int64_t keep_every = 0;
+  bool save_final = true;
   std::string resume = "auto";
   // what ends it
   int guard_in_a_row = 3, guard_per_thousand = 10;
@@ -86,6 +88,8 @@ struct TrainOptions {
           "k > 0: the sum is of k·log(1 + |product|/k), which spares what is well above k");
     field("optim.distil", distil,
           "share (0 to 1) of the loss that is the distance to the probabilities of --parent, or of --model");
+    field("log.profile-step", profile_step,
+          "this step's work by kind, and trace.json for Perfetto (rank 0); 0 = none");
     field("log.log-every", log_every, "steps between progress lines and log entries");
     field("log.eval-every", eval_every, "steps between evaluations on the kept-out windows; 0 = none");
     field("log.eval-sequences", eval_sequences, "sequences of an evaluation");
@@ -93,6 +97,7 @@ struct TrainOptions {
     field("save.save-minutes", save_minutes, "minutes between checkpoints when save-every is 0");
     field("save.keep-last", keep_last, "newest checkpoints that are kept");
     field("save.keep-every", keep_every, "also keep steps that are a multiple of this; 0 = none");
+    field("save.save-final", save_final, "save when the run ends; false: for measurements of speed");
     field("save.resume", resume, "auto | never | STEP");
     field("guard.in-a-row", guard_in_a_row, "skipped steps (NaN, infinity) in a row that end the run");
     field("guard.per-thousand", guard_per_thousand, "skipped steps among 1000 that end the run");

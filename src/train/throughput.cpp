@@ -12,6 +12,12 @@
 
 namespace lacuna {
 
+namespace {
+
+constexpr double kH100Bf16 = 989.4e12;  // dense bf16, H100 and H200 SXM data sheet: what MFU is a share of
+
+}  // namespace
+
 double flops_per_token(const ModelConfig& config, std::int64_t seq_len) {
   const double embedding = static_cast<double>(config.vocab * config.hidden);
   // A tied head does the work of a head: only the look-up is free.
@@ -20,7 +26,8 @@ double flops_per_token(const ModelConfig& config, std::int64_t seq_len) {
   return 6 * matrices + 6.0 * static_cast<double>(config.layers * config.query_width() * seq_len);
 }
 
-double measured_matmul_rate(const std::string& dtype) {
+double measured_matmul_rate(const std::string& dtype, at::Device device) {
+  if (device.is_cuda()) return kH100Bf16;
   constexpr std::int64_t kSize = 256;
   const at::Tensor a = at::ones({kSize, kSize}, scalar_type(parse_dtype(dtype)));
   double best = 1e9;

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "optim/lr_schedule.h"
 #include "src/base/error.h"
 #include "src/base/fields.h"
 #include "src/base/log.h"
+#include "src/model/cuda/ops.h"
 #include "src/train/event_log.h"
+#include "src/train/profile.h"
 #include "src/train/throughput.h"
 
 namespace lacuna {
@@ -64,6 +67,8 @@ struct Trainer::State {
 
   std::int64_t tokens_per_step() const { return options.global_batch * options.seq_len; }
   SignalFlags wishes() const;
+  std::optional<StepProfile> begin_profile() const;
+  void end_profile(StepProfile& profile);
   bool one_step(SignalFlags& asked);
   void log_step(const StepNumbers& numbers, double rate, double seconds);
   void evaluate();
@@ -80,10 +85,24 @@ SignalFlags Trainer::State::wishes() const {
   return flags;
 }
 
+std::optional<StepProfile> Trainer::State::begin_profile() const {
+  if (!context.is_main() || options.profile_step != done + 1) return std::nullopt;
+  return std::optional<StepProfile>(std::in_place, context.model_device.is_cuda());
+}
+
+void Trainer::State::end_profile(StepProfile& profile) {
+  if (context.model_device.is_cuda()) on_cuda::synchronise();
+  log->end_progress();
+  log_info("step {}, by kind of work (trace.json has the order):", done);
+  for (const ProfileRow& row : profile.finish(facts.folder + "/trace.json"))
+    log_info("{:9.2f} ms {:6} x {}", row.milliseconds, row.count, row.name);
+}
+
 // One optimizer step; returns false when the update was skipped. `asked`: what all ranks agreed on.
 bool Trainer::State::one_step(SignalFlags& asked) {
   const auto start = Clock::now();
   enter("step");
+  std::optional<StepProfile> profile = begin_profile();
   StepControl control{done, options.steps, options.l1_at(done)};
   hooks.before_step(control);
   StepBatch batch = batches.train(done);
@@ -104,6 +123,7 @@ bool Trainer::State::one_step(SignalFlags& asked) {
     if (context.is_main()) log_warning("step {} skipped: loss {}, {}", done + 1, numbers.loss, bad);
   }
   ++done;
+  if (profile) end_profile(*profile);
   result.loss.push_back(numbers.loss);
   result.grad_norm.push_back(numbers.grad_norm);
   result.zeros_per_layer = numbers.report.zeros_per_layer;
@@ -252,7 +272,7 @@ TrainResult Trainer::run() {
   State& s = *state_;
   s.result.first_step = s.done;
   if (s.context.is_main()) {
-    s.matmul_rate = measured_matmul_rate(s.options.dtype);
+    s.matmul_rate = measured_matmul_rate(s.options.dtype, s.context.model_device);
     s.log = std::make_unique<EventLog>(s.facts.folder, s.done, s.options.steps);
   }
   const auto due = [&](std::int64_t every) { return every > 0 && s.done % every == 0; };
@@ -263,9 +283,10 @@ TrainResult Trainer::run() {
     if (due(s.options.save_every) || asked.save || asked.stop) s.save();
     s.result.stopped = asked.stop && s.done < s.options.steps;
   }
-  if (s.saved_step != s.done) s.save();
+  if (s.saved_step != s.done && (s.options.save_final || s.result.stopped)) s.save();
   if (s.log) s.log->end_progress();
-  if (s.context.is_main()) s.result.content_hash = CheckpointReader(s.result.checkpoint).content_hash().hex();
+  if (s.context.is_main() && !s.result.checkpoint.empty())
+    s.result.content_hash = CheckpointReader(s.result.checkpoint).content_hash().hex();
   s.result.steps = s.done;
   s.result.skipped = s.guard.skipped();
   if (!s.step_seconds.empty()) {

@@ -46,13 +46,20 @@ std::byte* StreamDevice::allocate(std::size_t bytes) {
   cuda::check(status, "cudaMalloc");
   LACUNA_CUDA_CALL(cudaMemsetAsync(data, 0, bytes, streams_[kComputeQueue]));
   finish(kComputeQueue);
+  sizes_[static_cast<std::byte*>(data)] = bytes;
+  counters_.bytes += static_cast<std::int64_t>(bytes);
   return static_cast<std::byte*>(data);
 }
 
 // After an error the memory stays: cudaFree waits for kernels, and they may wait for a peer that is lost. The
 // process is about to end.
 void StreamDevice::release(std::byte* data) noexcept {
-  if (std::uncaught_exceptions() == 0) cudaFree(data);
+  if (std::uncaught_exceptions() != 0) return;
+  cudaFree(data);
+  if (const auto found = sizes_.find(data); found != sizes_.end()) {
+    counters_.bytes -= static_cast<std::int64_t>(found->second);
+    sizes_.erase(found);
+  }
 }
 
 // Other queues move what compute waits for, so they come first.

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "parallel/run/device.h"
@@ -49,6 +50,7 @@ class StreamDevice final : public Device {
   cudaEvent_t finished_ = nullptr;
   std::vector<std::function<void()>> looks_;
   DeviceCounters counters_;
+  std::map<const std::byte*, std::size_t> sizes_;  // of what is held
 };
 
 // The device that make_cuda_device made, behind its interface.
