@@ -232,22 +232,34 @@ __device__ float* partial_of(const DecodeAttention& call, int head) {
   return call.partial + static_cast<std::int64_t>(head) * call.splits * (call.head_dim + 2);
 }
 
-// The block that comes last for its heads puts the splits together, in order.
-__device__ void join_splits(const DecodeAttention& call, const Task& task) {
+// The block that comes last for its heads puts the splits together, in order. weights: [heads][splits], shared.
+__device__ void join_splits(const DecodeAttention& call, const Task& task, float* weights) {
   const int width = static_cast<int>(call.head_dim), splits = call.splits;
-  for (int i = static_cast<int>(threadIdx.x); i < task.heads * width; i += kAttendThreads) {
-    const float* partial = partial_of(call, task.head + i / width);
-    const float* tops = partial + splits * width;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  for (int g = warp; g < task.heads; g += kAttendWarps) {
+    const float* tops = partial_of(call, task.head + g) + splits * width;
     const float* totals = tops + splits;
     float top = -FLT_MAX;
-    for (int s = 0; s < task.active; ++s) top = fmaxf(top, __ldcg(tops + s));
-    float sum = 0, total = 0;
-    for (int s = 0; s < task.active; ++s) {
+    for (int s = lane; s < task.active; s += 32) top = fmaxf(top, __ldcg(tops + s));
+    for (int step = 16; step > 0; step /= 2) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, step));
+    float total = 0;
+    for (int s = lane; s < task.active; s += 32) {
       const float weight = expf(__ldcg(tops + s) - top);
+      weights[g * splits + s] = weight;
       total = fmaf(weight, __ldcg(totals + s), total);
-      sum = fmaf(weight, __ldcg(partial + s * width + i % width), sum);
     }
-    call.context[task.token * call.context_stride + task.head * width + i] = sum / total;
+    total = warp_sum(total);
+    __syncwarp();
+    for (int s = lane; s < task.active; s += 32) weights[g * splits + s] /= total;
+  }
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < task.heads * width; i += kAttendThreads) {
+    const float* partial = partial_of(call, task.head + i / width) + i % width;
+    const float* weight = weights + i / width * splits;
+    float sum = 0;
+#pragma unroll 8
+    for (int s = 0; s < task.active; ++s) sum = fmaf(weight[s], __ldcg(partial + s * width), sum);
+    call.context[task.token * call.context_stride + task.head * width + i] = sum;
   }
 }
 
@@ -336,12 +348,13 @@ __global__ void __launch_bounds__(kAttendThreads) decode_attention_kernel(const 
   __syncthreads();
   if (!last) return;
   __threadfence();
-  join_splits(call, task);
+  join_splits(call, task, query);  // its shared memory is free now
 }
 
 template <class W, int G>
 void attend(const DecodeAttention& call, std::int64_t tokens, bool stores, const DecodeLaunch& how) {
   const std::int64_t group = call.heads / call.kv_heads, blocks = (group + G - 1) / G;
+  LACUNA_ASSERT(call.splits <= 32 * kPerLane<W>);
   const std::size_t shared =
       (static_cast<std::size_t>(G) * 32 * kPerLane<W> * (1 + kAttendWarps) + G * kTile) * sizeof(float);
   const dim3 grid(static_cast<unsigned>(stores ? call.splits : 1),

@@ -7,7 +7,7 @@
 namespace lacuna::cuda {
 
 // One layer's cache: [kv_heads][room][stride] of dtype for keys and the same for values; rows start at
-// multiples of 16 bytes. Keys are stored rotated.
+// multiples of 16 bytes and are zero behind head_dim. Keys are stored rotated.
 struct DecodeCache {
   void* keys = nullptr;
   void* values = nullptr;
