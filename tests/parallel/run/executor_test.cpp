@@ -129,6 +129,28 @@ TEST(Executor, ReducesEachStageOnceAStep) {
       30s);
 }
 
+TEST(Executor, RehearsesOneMicroBatchOfEachStageWithoutItsPeers) {
+  const Schedule schedule = make_schedule("1f1b", 8, 12, "tight", 2);
+  const FakeOutcome serial = test::serial_outcome(8, 12, 1);
+  run_local(
+      8,
+      [&](Communicator& world, int rank) {
+        FakeStage stage(8, 2, {});
+        Progress progress;
+        Executor executor(schedule, world, stage, progress);
+        if (rank % 2 == 0) executor.rehearse();  // nobody is needed for it
+        EXPECT_EQ(stage.gradients.size(), rank % 2 == 0 ? 1u : 0u);
+        EXPECT_EQ(stage.reductions.size(), 0u);
+        stage.gradients.clear();
+        executor.run();
+        std::uint64_t sum = test::mix(stage.gradients[rank], static_cast<std::uint64_t>(rank));
+        world.all_reduce_sum(&sum, 1, DType::I64);
+        EXPECT_EQ(sum, serial.gradient);
+        executor.close();
+      },
+      30s);
+}
+
 std::string error_of(const Schedule& schedule) {
   try {
     run_threads(schedule, 1);

@@ -95,11 +95,19 @@ CudaFakeStage::Result CudaFakeStage::result() {
   return out;
 }
 
+void CudaFakeStage::forget() {
+  const std::size_t bytes = (static_cast<std::size_t>(schedule_.stages()) + 1) * sizeof(std::uint64_t);
+  LACUNA_CUDA_CALL(
+      cudaMemsetAsync(keys_.data() + keys_.size() - bytes - sizeof(std::uint64_t), 0, bytes, stream_));
+}
+
 CudaOutcome run_cuda_fake(const Schedule& schedule, Communicator& comm, Device& device, Device& real,
                           int steps, std::size_t piece_words) {
   CudaFakeStage stage(schedule, real, piece_words);
   Progress progress;
   Executor executor(schedule, comm, stage, progress, device);
+  executor.rehearse();
+  stage.forget();
   CudaOutcome out;
   for (int step = 0; step < steps; ++step) {
     stage.begin_step(step);

@@ -28,6 +28,7 @@ class CudaFakeStage : public Stage {
     std::uint64_t gradient = 0, loss = 0, wrong_words = 0;
   };
   Result result();
+  void forget();  // gradients and losses so far
 
  private:
   FakeWork work(int stage, int micro, const std::byte* input, std::byte* output);

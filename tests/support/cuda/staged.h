@@ -14,6 +14,13 @@
 
 namespace lacuna::test {
 
+// cudaMemcpy from pageable memory may return before the bytes have arrived, and our streams do not wait for
+// the default stream.
+inline void upload(std::byte* to, const void* from, std::size_t bytes) {
+  LACUNA_CUDA_CALL(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+  LACUNA_CUDA_CALL(cudaStreamSynchronize(nullptr));
+}
+
 class Staged final : public Communicator {
  public:
   Staged(Communicator& inner, Device& device) : inner_(inner), device_(device) {}
@@ -106,7 +113,7 @@ class Staged final : public Communicator {
   }
   DeviceBytes stage(std::span<const std::byte> data) {
     DeviceBytes moved(device_, std::max<std::size_t>(data.size(), 1));
-    LACUNA_CUDA_CALL(cudaMemcpy(moved.data(), data.data(), data.size(), cudaMemcpyHostToDevice));
+    upload(moved.data(), data.data(), data.size());
     return moved;
   }
   void fetch(const DeviceBytes& from, std::span<std::byte> to) {

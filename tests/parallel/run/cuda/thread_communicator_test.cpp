@@ -62,7 +62,7 @@ TEST(ThreadCommunicator, WindowsAreReachedByCopies) {
     auto window = rank.comm.open_window(bytes_of(me));
     DeviceBytes mine(rank.device, 400'000);
     const std::vector<std::byte> pattern(400'000, std::byte(10 + me));
-    LACUNA_CUDA_CALL(cudaMemcpy(mine.data(), pattern.data(), pattern.size(), cudaMemcpyHostToDevice));
+    test::upload(mine.data(), pattern.data(), pattern.size());
     for (int r = 0; r < 4; ++r) ASSERT_EQ(window->bytes(r), bytes_of(r));
     if (bytes_of(next) > 0) rank.device.copy(kEvictQueue, window->base(next), mine.data(), bytes_of(next));
     rank.device.finish(kEvictQueue);
@@ -92,7 +92,7 @@ TEST(ThreadCommunicator, CollectivesQueueBehindEachOther) {
     constexpr std::size_t kCount = 100'000;
     DeviceBytes data(rank.device, kCount * sizeof(float));
     std::vector<float> ones(kCount, 1.0f);
-    LACUNA_CUDA_CALL(cudaMemcpy(data.data(), ones.data(), kCount * sizeof(float), cudaMemcpyHostToDevice));
+    test::upload(data.data(), ones.data(), kCount * sizeof(float));
     const DeviceCounters before = rank.device.counters();
     for (int round = 0; round < 10; ++round) rank.comm.all_reduce_sum(data.data(), kCount, DType::F32);
     EXPECT_EQ(rank.device.counters(), before);

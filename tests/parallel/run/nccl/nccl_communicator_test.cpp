@@ -88,7 +88,7 @@ TEST(NcclCommunicator, WindowsReachOtherProcesses) {
   if (comm->rank() == 0) {
     DeviceBytes out(*gpu.device, kBytes), back(*gpu.device, kBytes);
     const std::vector<std::byte> pattern(kBytes, std::byte{77});
-    LACUNA_CUDA_CALL(cudaMemcpy(out.data(), pattern.data(), kBytes, cudaMemcpyHostToDevice));
+    test::upload(out.data(), pattern.data(), kBytes);
     gpu.device->copy(kEvictQueue, window->base(1), out.data(), kBytes);
     gpu.device->wait(kLoadQueue, gpu.device->mark(kEvictQueue));
     gpu.device->copy(kLoadQueue, back.data(), window->base(1), kBytes);

@@ -22,7 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using test::Pace;
 
-constexpr int kSteps = 5;  // measured, after two others
+constexpr int kSteps = 3;  // measured, after two others
 
 // Median milliseconds of a step of the schedule over all ranks.
 double step_ms(const Schedule& schedule, const Pace& pace, std::int64_t longer_ns) {

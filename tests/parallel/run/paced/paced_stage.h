@@ -9,7 +9,7 @@
 namespace lacuna::test {
 
 struct Pace {
-  std::int64_t forward_ns = 1'000'000, backward_ns = 2'000'000;
+  std::int64_t forward_ns = 1'500'000, backward_ns = 3'000'000;
   std::size_t stash_bytes = std::size_t{96} << 20, boundary = std::size_t{1} << 20;
 };
 
