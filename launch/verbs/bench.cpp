@@ -50,7 +50,7 @@ ModelConfig measure_model(const Request& request, const std::string& path, Bench
 
 ModelConfig bench_model(const Request& request, BenchTable& table) {
   const ModelConfig config = measure_model(request, "dense", table);
-  if (config.activation != Activation::Silu) measure_model(request, "sparse", table);
+  if (config.activation != Activation::Silu || config.is_routed()) measure_model(request, "sparse", table);
   return config;
 }
 

@@ -55,7 +55,7 @@ int run_export(const std::vector<std::string>& arguments) {
   const SelfCheck& check = report.check;
   log_info("{}: OK, logits of {} sequences differ from the checkpoint's by at most {:.2g} (bound {:.2g})",
            report.folder, check.sequences, check.worst_abs, check.abs_bound);
-  if (report.config.activation != Activation::Silu)
+  if (report.config.activation != Activation::Silu || report.config.is_routed())
     log_info("exact FFN zeros on these {} tokens: {:.2f} %", check.tokens, 100 * check.sparsity.ffn_sparsity);
   if (json) print_json(to_json(report), "lacuna.export/1");
   return 0;
