@@ -26,6 +26,11 @@ warmup-steps = 20
 ; more zeros for a little loss: weight of mean over layers and tokens of sum |product|
 l1 = 0
 l1-warmup-steps = 0
+; e.g. 0.02: spare products well above this. More zeros for the same loss than the plain sum, at a larger l1
+l1-knee = 0
+; 1: learn from the probabilities of --parent (or of --model) alone, not from the next tokens. The way to go when
+; there is little text: any text of that kind serves, that of generate --samples too
+distil = 0
 )";
 
 const std::string kUp = ".mlp.up_proj.weight", kDown = ".mlp.down_proj.weight";

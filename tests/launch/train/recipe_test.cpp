@@ -96,5 +96,52 @@ TEST_F(RecipeProgram, ResumesToTheSameBytes) {
   EXPECT_EQ(second["content_hash"], whole["content_hash"]);
 }
 
+TEST_F(RecipeProgram, DistilsFromWhatItStartsFromOrFromAnother) {
+  train("parent", "--steps 30 --lr 3e-3");
+  train("other", "--steps 2");
+  const std::string recipe =
+      "recipe drelu -m parent --data tokens.h5 --global-batch 4 --seq-len 16 --calibration 8 --quiet "
+      "--lr-schedule constant --lr 1e-3 --l1 1e-3 --l1-knee 0.05 ";
+  const Json child = answer(recipe + "-o child --steps 12 --distil 1");
+  EXPECT_EQ(answer(recipe + "-o named --steps 12 --distil 1 --parent parent")["content_hash"],
+            child["content_hash"]);
+  EXPECT_EQ(answer(recipe + "-o cut --steps 12 --distil 1 --ranks 2 --pp 2")["content_hash"],
+            child["content_hash"]);
+  answer(recipe + "-o halves --steps 5 --distil 1");
+  EXPECT_EQ(answer(recipe + "-o halves --steps 12 --distil 1")["content_hash"], child["content_hash"])
+      << "resumed";
+  for (const char* different : {"-o less --steps 12 --distil 0.5", "-o none --steps 12",
+                                "-o another --steps 12 --distil 1 --parent other"})
+    EXPECT_NE(answer(recipe + different)["content_hash"], child["content_hash"]) << different;
+  EXPECT_NE(read_file(path("child/log.jsonl"), 1 << 20).find("\"divergence\":"), std::string::npos);
+  EXPECT_EQ(read_file(path("none/log.jsonl"), 1 << 20).find("\"divergence\":"), std::string::npos);
+}
+
+TEST_F(RecipeProgram, RefusesATeacherThatCannotTeach) {
+  const auto refused = [&](const std::string& arguments, const std::string& line) {
+    const Ended ended = lacuna(arguments);
+    EXPECT_EQ(ended.exit_code, 64) << ended.err;
+    EXPECT_NE(ended.err.find(line), std::string::npos) << ended.err;
+  };
+  const std::string new_model = "train --arch tiny --data tokens.h5 -o run ";
+  refused(new_model + "--distil 0.5", "--distil wants a model to learn from: give --parent");
+  refused(new_model + "--parent other", "--parent is a model to distil from: give --distil SHARE too");
+  refused(new_model + "--parent other --distil 1.5", "--distil is 1.5, wanted a share of 0 to 1");
+  EXPECT_FALSE(exists("run"));
+}
+
+TEST_F(RecipeProgram, SamplesAreTheSameMadeTogetherOrApart) {
+  train("parent", "--steps 30 --lr 3e-3");
+  const std::string generate = "generate -m parent --text text.txt -n 12 --temperature 1 --prompt-tokens 3 ";
+  const Ended all = lacuna(generate + "--samples 3 --seed 4");
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_EQ(all.out,
+            lacuna(generate + "--samples 2 --seed 4").out + lacuna(generate + "--samples 1 --seed 6").out);
+  EXPECT_NE(all.err.find("3 samples, "), std::string::npos) << all.err;
+  EXPECT_NE(all.out, lacuna(generate + "--samples 3 --seed 5").out);
+  EXPECT_EQ(lacuna(generate + "--samples 3 -p Once").exit_code, 64);
+  EXPECT_EQ(lacuna("generate -m parent --samples 3").exit_code, 64);
+}
+
 }  // namespace
 }  // namespace lacuna::test
