@@ -10,6 +10,7 @@
 #include "src/base/fields.h"
 #include "src/base/log.h"
 #include "src/model/cuda/ops.h"
+#include "src/train/allocation_check.h"
 #include "src/train/event_log.h"
 #include "src/train/profile.h"
 #include "src/train/throughput.h"
@@ -38,6 +39,7 @@ struct Trainer::State {
   RunFacts facts;
   LrSchedule lr;
   NumericGuard guard;
+  AllocationCheck allocations;    // GPUs
   std::unique_ptr<EventLog> log;  // rank 0
   std::int64_t done = 0, updates = 0, saved_step = -1, resumed_from = -1;
   int save_failures = 0;
@@ -103,6 +105,7 @@ bool Trainer::State::one_step(SignalFlags& asked) {
   const auto start = Clock::now();
   enter("step");
   std::optional<StepProfile> profile = begin_profile();
+  if (context.model_device.is_cuda()) allocations.begin();
   StepControl control{done, options.steps, options.l1_at(done)};
   hooks.before_step(control);
   StepBatch batch = batches.train(done);
@@ -123,6 +126,8 @@ bool Trainer::State::one_step(SignalFlags& asked) {
     if (context.is_main()) log_warning("step {} skipped: loss {}, {}", done + 1, numbers.loss, bad);
   }
   ++done;
+  if (context.model_device.is_cuda())
+    if (const std::string odd = allocations.end(done); !odd.empty()) log_warning("{}", odd);
   if (profile) end_profile(*profile);
   result.loss.push_back(numbers.loss);
   result.grad_norm.push_back(numbers.grad_norm);

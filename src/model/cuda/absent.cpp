@@ -32,6 +32,12 @@ std::int64_t synchronisations() {
 AllocatorBytes allocator_bytes(int) {
   absent();
 }
+void record_allocations() {
+  absent();
+}
+std::vector<AllocationEvent> take_allocations() {
+  absent();
+}
 void set_deterministic(bool) {
   absent();
 }

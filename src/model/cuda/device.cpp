@@ -8,6 +8,9 @@
 
 #include <atomic>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
 
 #include "src/base/error.h"
 #include "src/model/cuda/ops.h"
@@ -17,6 +20,47 @@ namespace lacuna::on_cuda {
 namespace {
 
 std::atomic<std::int64_t> waits{0};
+
+using Entry = c10::CachingDeviceAllocator::TraceEntry;
+
+// The allocator tells one listener for the process; it sorts what it hears by stream.
+class AllocationLog {
+ public:
+  static AllocationLog& instance() {
+    static AllocationLog log;
+    return log;
+  }
+  void begin(cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    events_[stream].clear();
+  }
+  std::vector<AllocationEvent> end(cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    std::vector<AllocationEvent> out = std::move(events_[stream]);
+    events_.erase(stream);
+    return out;
+  }
+
+ private:
+  AllocationLog() {
+    c10::cuda::CUDACachingAllocator::attachAllocatorTraceTracker([this](const Entry& entry) { note(entry); });
+  }
+  void note(const Entry& entry) {
+    AllocatorCall call = AllocatorCall::Allocate;
+    if (entry.action_ == Entry::FREE_REQUESTED)
+      call = AllocatorCall::Free;
+    else if (entry.action_ == Entry::SEGMENT_ALLOC)
+      call = AllocatorCall::FromDriver;
+    else if (entry.action_ != Entry::ALLOC)
+      return;
+    const std::lock_guard lock(mutex_);
+    const auto found = events_.find(static_cast<cudaStream_t>(entry.stream_));
+    if (found != events_.end()) found->second.push_back({call, static_cast<std::int64_t>(entry.size_)});
+  }
+
+  std::mutex mutex_;
+  std::map<cudaStream_t, std::vector<AllocationEvent>> events_;  // of the streams that are recorded
+};
 
 }  // namespace
 
@@ -49,6 +93,14 @@ AllocatorBytes allocator_bytes(int device) {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
   return {stats.reserved_bytes[0].current, stats.allocated_bytes[0].current, stats.allocated_bytes[0].peak,
           stats.num_device_alloc};
+}
+
+void record_allocations() {
+  AllocationLog::instance().begin(c10::cuda::getCurrentCUDAStream().stream());
+}
+
+std::vector<AllocationEvent> take_allocations() {
+  return AllocationLog::instance().end(c10::cuda::getCurrentCUDAStream().stream());
 }
 
 void set_deterministic(bool on) {

@@ -30,6 +30,16 @@ struct AllocatorBytes {
   std::int64_t reserved = 0, allocated = 0, peak_allocated = 0, driver_calls = 0;
 };
 AllocatorBytes allocator_bytes(int device);
+// What the current stream of this thread asks of the allocator from record_allocations() to
+// take_allocations().
+enum class AllocatorCall : std::uint8_t { Allocate, Free, FromDriver };
+struct AllocationEvent {
+  AllocatorCall call = AllocatorCall::Allocate;
+  std::int64_t bytes = 0;
+  bool operator==(const AllocationEvent&) const = default;
+};
+void record_allocations();
+std::vector<AllocationEvent> take_allocations();
 // Attention and its like by deterministic algorithms only, at some cost (docs/numerics.md).
 void set_deterministic(bool on);
 

@@ -8,6 +8,7 @@
 
 #include "parallel/run/local_communicator.h"
 #include "src/base/rng.h"
+#include "src/model/cuda/ops.h"
 
 namespace lacuna::test {
 
@@ -61,6 +62,7 @@ TrainOptions small_options(int pp, int tp, int dp) {
   options.tp = tp;
   options.dp = dp;
   options.dtype = "fp64";
+  options.device = "cpu";
   options.seq_len = 8;
   options.micro_batch = 1;
   options.global_batch = 8;
@@ -130,7 +132,8 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   at::set_num_threads(1);
   Progress progress;
   world.report_to(&progress);
-  ParallelContext context(world, {options.pp, options.tp, options.dp}, progress);
+  ParallelContext context(world, {options.pp, options.tp, options.dp}, progress, options.device);
+  if (context.model_device.is_cuda()) on_cuda::set_deterministic(options.deterministic);
   ModelRunner runner(context, options, config);
   runner.initialise(options.seed);
   if (options.distil > 0)
