@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 
 #include "src/base/error.h"
@@ -15,16 +16,20 @@ using Price = std::int64_t;
 constexpr Price kFar = std::numeric_limits<Price>::max() / 4, kNone = std::numeric_limits<Price>::max();
 constexpr int kBits = 40;
 
-// An item that may move from one sink to another. Offers of items that have left are dropped when met.
-struct Offer {
-  Price price;
-  std::int32_t item;
-};
-struct Later {
-  bool operator()(const Offer& a, const Offer& b) const {
-    return a.price != b.price ? a.price > b.price : a.item > b.item;
-  }
-};
+// An item that may move from one sink to another, and what that costs: ordered by cost, then by item. Offers
+// of items that have left are dropped when met.
+using Offer = std::int64_t;
+constexpr int kItemBits = 21;
+Offer offer(Price price, std::size_t item) {
+  return price * (Offer{1} << kItemBits) + static_cast<Offer>(item);
+}
+Price price_of(Offer o) {
+  return o >> kItemBits;
+}
+std::size_t item_of(Offer o) {
+  return static_cast<std::size_t>(o & ((Offer{1} << kItemBits) - 1));
+}
+using Later = std::greater<Offer>;
 
 class Transport {
  public:
@@ -56,8 +61,7 @@ class Transport {
       sink_of_[item] = static_cast<std::int32_t>(best);
       --free_[best];
       for (std::size_t to = 0; to < sinks_; ++to)
-        if (to != best)
-          offers_[best * sinks_ + to].push_back({row[to] - row[best], static_cast<std::int32_t>(item)});
+        if (to != best) offers_[best * sinks_ + to].push_back(offer(row[to] - row[best], item));
     }
     for (std::size_t arc = 0; arc < offers_.size(); ++arc) {
       std::make_heap(offers_[arc].begin(), offers_[arc].end(), Later{});
@@ -69,11 +73,11 @@ class Transport {
   void refresh(std::size_t arc) {
     std::vector<Offer>& heap = offers_[arc];
     const auto from = static_cast<std::int32_t>(arc / sinks_);
-    while (!heap.empty() && sink_of_[static_cast<std::size_t>(heap.front().item)] != from) {
+    while (!heap.empty() && sink_of_[item_of(heap.front())] != from) {
       std::pop_heap(heap.begin(), heap.end(), Later{});
       heap.pop_back();
     }
-    cheapest_[arc] = heap.empty() ? kNone : heap.front().price;
+    cheapest_[arc] = heap.empty() ? kNone : price_of(heap.front());
   }
 
   // Dijkstra from all over-full sinks to the nearest one with room, over prices made non-negative by heights.
@@ -112,7 +116,7 @@ class Transport {
     --free_[to];
     while (before_[to] != to) {
       const std::size_t from = before_[to];
-      move(static_cast<std::size_t>(offers_[from * sinks_ + to].front().item), from, to);
+      move(item_of(offers_[from * sinks_ + to].front()), from, to);
       to = from;
     }
     ++free_[to];
@@ -122,13 +126,13 @@ class Transport {
     const Price* row = &cost_[item * sinks_];
     sink_of_[item] = static_cast<std::int32_t>(to);
     for (std::size_t next = 0; next < sinks_; ++next) {
-      if (next != from && offers_[from * sinks_ + next].front().item == static_cast<std::int32_t>(item))
+      if (next != from && item_of(offers_[from * sinks_ + next].front()) == item)
         refresh(from * sinks_ + next);
       if (next == to) continue;
       std::vector<Offer>& heap = offers_[to * sinks_ + next];
-      heap.push_back({row[next] - row[to], static_cast<std::int32_t>(item)});
+      heap.push_back(offer(row[next] - row[to], item));
       std::push_heap(heap.begin(), heap.end(), Later{});
-      cheapest_[to * sinks_ + next] = heap.front().price;
+      cheapest_[to * sinks_ + next] = price_of(heap.front());
     }
   }
 
@@ -168,6 +172,7 @@ std::vector<std::int32_t> assign_any(std::span<const T> cost, std::span<const st
     LACUNA_CHECK(c >= 0, ErrorKind::Internal, "assignment: a capacity of {}", c);
     room += c;
   }
+  LACUNA_CHECK(items < (std::int64_t{1} << kItemBits), ErrorKind::Internal, "assignment: {} items", items);
   LACUNA_CHECK(room >= items, ErrorKind::Internal, "assignment: {} items, room for {}", items, room);
   return Transport(rounded(cost), capacity).solve();
 }
