@@ -43,14 +43,14 @@ __global__ void column_partials_kernel(Term term, std::int64_t rows, std::int64_
   const std::int64_t col = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (col >= cols) return;
   A sum = 0;
-#pragma unroll 4
+#pragma unroll 8
   for (std::int64_t row = blockIdx.y; row < rows; row += gridDim.y) sum += term(row, col);
   partials[blockIdx.y * cols + col] = sum;
 }
 
 // Parts for so many rows: by shape alone.
 inline int column_parts(std::int64_t rows) {
-  return static_cast<int>(rows < 256 ? ceil_div(rows, 4) : 64);
+  return static_cast<int>(rows < 4096 ? ceil_div(rows, 16) : 256);
 }
 
 template <class A, class Term>

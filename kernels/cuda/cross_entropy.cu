@@ -53,13 +53,13 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(LossArgs<T> args, co
   const std::int64_t row = blockIdx.x;
   T* logits = args.logits + row * args.cols;
   const bool scored = args.scored(row);
-  const A top = top_of_all[row], sum = sums[2 * row], factor = args.scale / sum;
+  const A shift = SoftExp<T>::scaled(top_of_all[row]), sum = sums[2 * row], factor = args.scale / sum;
   const std::int64_t target = args.target_column(row);
   for (std::int64_t start = threadIdx.x * V; start < args.cols; start += kThreads * V) {
     A v[V] = {};
     if (scored && start < args.valid) {
       load<V>(logits + start, v);
-      softmax_grad<T, V>(args, v, start, target, top, factor);
+      softmax_grad<T, V>(args, v, start, target, shift, factor);
     }
     store<V>(logits + start, v);
   }

@@ -9,24 +9,36 @@
 
 namespace lacuna::cuda {
 
-// The fast exponential where the logits carry eight bits.
+// Exponentials relative to a maximum: scaled(top) is what term subtracts. Logits of eight bits take the fast
+// instruction, in powers of two; the rounding of scaled(top) is in every term alike.
 template <class T>
-__device__ inline Accumulate<T> soft_exp(Accumulate<T> x) {
-  if constexpr (sizeof(T) == 2)
-    return __expf(x);
-  else
-    return exponential(x);
-}
+struct SoftExp {
+  using A = Accumulate<T>;
+  static __device__ A scaled(A top) {
+    if constexpr (sizeof(T) == 2)
+      return __fmul_rn(top, kLog2E);  // rounded: fused into a difference, it would differ from itself
+    else
+      return top;
+  }
+  static __device__ A term(A logit, A shift) {
+    if constexpr (sizeof(T) == 2)
+      return fast_exp2(fmaf(logit, kLog2E, -shift));
+    else
+      return exponential(logit - shift);
+  }
+  // From sums that refer to one maximum to another.
+  static __device__ A shrink(A from, A to) {
+    if constexpr (sizeof(T) == 2)
+      return fast_exp2(scaled(from) - scaled(to));
+    else
+      return exponential(from - to);
+  }
+};
 
+// Where a running maximum starts: finite, also in powers of two.
 template <class A>
-__device__ inline A lowest();
-template <>
-__device__ inline float lowest<float>() {
-  return -FLT_MAX;
-}
-template <>
-__device__ inline double lowest<double>() {
-  return -DBL_MAX;
+__device__ constexpr A lowest() {
+  return sizeof(A) == 8 ? static_cast<A>(-DBL_MAX) : static_cast<A>(-2.3e38f);
 }
 
 // A chunk, typed; see LossChunk.
@@ -64,11 +76,12 @@ struct RowSums {
 #pragma unroll
     for (int i = 1; i < V; ++i) largest = Larger{}(largest, v[i]);
     if (largest > top) {
-      sum *= soft_exp<T>(top - largest);
+      sum *= SoftExp<T>::shrink(top, largest);
       top = largest;
     }
+    const A shift = SoftExp<T>::scaled(top);
 #pragma unroll
-    for (int i = 0; i < V; ++i) sum += soft_exp<T>(v[i] - top);
+    for (int i = 0; i < V; ++i) sum += SoftExp<T>::term(v[i], shift);
   }
 
   // Over the block, for every thread. `shared` has 32 entries and is free again after the next barrier.
@@ -84,7 +97,7 @@ struct RowSums {
  private:
   __device__ void over_lanes() {
     const A all = lanes_reduce(top, Larger{});
-    sum = lanes_reduce(sum * soft_exp<T>(top - all), Add{});
+    sum = lanes_reduce(sum * SoftExp<T>::shrink(top, all), Add{});
     top = all;
   }
 };
@@ -93,9 +106,9 @@ struct RowSums {
 // padding.
 template <class T, int V>
 __device__ inline void softmax_grad(const LossArgs<T>& args, Accumulate<T> (&v)[V], std::int64_t start,
-                                    std::int64_t target, Accumulate<T> top, Accumulate<T> factor) {
+                                    std::int64_t target, Accumulate<T> shift, Accumulate<T> factor) {
 #pragma unroll
-  for (int i = 0; i < V; ++i) v[i] = soft_exp<T>(v[i] - top) * factor;
+  for (int i = 0; i < V; ++i) v[i] = SoftExp<T>::term(v[i], shift) * factor;
   if (target >= start && target < start + V) {
 #pragma unroll
     for (int i = 0; i < V; ++i)

@@ -172,6 +172,20 @@ __device__ inline double exponential(double x) {
   return exp(x);
 }
 
+// One instruction each, two last places or better; results below 2^-126 become zero. For values that are
+// stored with eight bits.
+inline constexpr float kLog2E = 1.4426950408889634f;
+__device__ inline float fast_exp2(float x) {
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+__device__ inline float fast_reciprocal(float x) {
+  float out;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
 // ---- host side
 template <class T>
 struct TypeTag {

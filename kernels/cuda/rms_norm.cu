@@ -244,7 +244,7 @@ void rms_norm_backward(DType dtype, const RmsNormGrad& grad, std::int64_t rows, 
                        Stream stream) {
   if (rows == 0) return;
   LACUNA_ASSERT(n > 0 && is_aligned(grad.dy) && is_aligned(grad.x) && is_aligned(grad.weight) &&
-                     is_aligned(grad.carried) && is_aligned(grad.dx) && is_aligned(grad.carried_copy));
+                is_aligned(grad.carried) && is_aligned(grad.dx) && is_aligned(grad.carried_copy));
   LACUNA_ASSERT(grad.carried || !grad.carried_copy);
   with_float_type(dtype, [&]<class Tag>(Tag) {
     using T = typename Tag::type;

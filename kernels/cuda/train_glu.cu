@@ -1,5 +1,7 @@
 #include "kernels/cuda/train_glu.h"
 
+#include <type_traits>
+
 #include "kernels/cuda/elements.cuh"
 
 namespace lacuna::cuda {
@@ -9,35 +11,44 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kForwardPacks = 4, kBackwardPacks = 2;  // of one thread
 
-template <class A>
-__device__ A opened(A x) {  // relu that lets NaN through
-  return x <= A{0} ? A{0} : x;
+// relu that lets NaN through.
+__device__ inline float opened(float x) {
+  float out;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(out) : "f"(x));
+  return out;
+}
+__device__ inline double opened(double x) {
+  return x <= 0 ? 0 : x;
+}
+
+template <class T>
+__device__ inline Accumulate<T> sigmoid(Accumulate<T> g) {
+  if constexpr (sizeof(T) == 2)
+    return fast_reciprocal(1 + fast_exp2(-kLog2E * g));
+  else
+    return Accumulate<T>{1} / (Accumulate<T>{1} + exponential(-g));
 }
 
 // One activation each: the product and the gradients for the product's gradient p.
 struct SiluGate {
-  template <class A>
-  static __device__ A sigmoid(A g) {
-    return A{1} / (A{1} + exponential(-g));
-  }
-  template <class A>
+  template <class T, class A = Accumulate<T>>
   static __device__ A value(A g, A u) {
-    return g * sigmoid(g) * u;
+    return g * sigmoid<T>(g) * u;
   }
-  template <class A>
+  template <class T, class A = Accumulate<T>>
   static __device__ void grads(A& g, A& u, A p) {
-    const A s = sigmoid(g), up_grad = p * (g * s);
+    const A s = sigmoid<T>(g), up_grad = p * (g * s);
     g = p * u * (s * (A{1} + g * (A{1} - s)));
     u = up_grad;
   }
 };
 
 struct ReluGate {
-  template <class A>
+  template <class T, class A = Accumulate<T>>
   static __device__ A value(A g, A u) {
     return opened(g) * u + A{0};  // + 0: no negative zeros
   }
-  template <class A>
+  template <class T, class A = Accumulate<T>>
   static __device__ void grads(A& g, A& u, A p) {
     const A on = g <= A{0} ? A{0} : A{1}, up_grad = p * g * on;
     g = p * u * on;
@@ -46,11 +57,11 @@ struct ReluGate {
 };
 
 struct DoubleRelu {
-  template <class A>
+  template <class T, class A = Accumulate<T>>
   static __device__ A value(A g, A u) {
     return opened(g) * opened(u);
   }
-  template <class A>
+  template <class T, class A = Accumulate<T>>
   static __device__ void grads(A& g, A& u, A p) {
     const A on = g <= A{0} || u <= A{0} ? A{0} : A{1}, up_grad = p * g * on;
     g = p * u * on;
@@ -63,6 +74,11 @@ struct DoubleRelu {
 struct Layout {
   std::int64_t elements, cols, gate_stride, up_stride;
   bool flat;
+  // Whether all elements of this block exist, which has so many packs.
+  template <int V>
+  __device__ bool whole(std::int64_t packs) const {
+    return (blockIdx.x + std::int64_t{1}) * packs * V <= elements;
+  }
   template <int V>
   __device__ void find(std::int64_t pack, std::int64_t& gate, std::int64_t& up) const {
     gate = up = pack * V;
@@ -73,61 +89,95 @@ struct Layout {
   }
 };
 
-// V elements at `offset`, of which `count` exist.
-template <int V, class T>
-__device__ void load_at(const T* from, std::int64_t offset, std::int64_t count, Accumulate<T> (&out)[V]) {
-  if (count >= V)
-    load<V>(from + offset, out);
-  else
-    load_some<V>(from + offset, static_cast<int>(count > 0 ? count : 0), out);
-}
-template <int V, class T>
+// V elements as they were loaded.
+template <class T, int V>
+struct Held {
+  using Word = std::conditional_t<V == 1, T, Raw<T>>;
+  Word word;
+
+  // At `offset`; `count` elements exist, but for Whole at least V.
+  template <bool Whole>
+  __device__ void load_from(const T* from, std::int64_t offset, std::int64_t count) {
+    if (Whole || count >= V)
+      word = *reinterpret_cast<const Word*>(from + offset);
+    else
+      load_tail(from + offset, static_cast<int>(count));
+  }
+  __device__ void values(Accumulate<T> (&out)[V]) const {
+    if constexpr (V == 1)
+      out[0] = widen(word);
+    else
+      unpack<T>(word, out);
+  }
+
+ private:
+  __device__ void load_tail(const T* from, int count) {
+    Accumulate<T> x[V];
+    load_some<V>(from, count, x);
+    if constexpr (V == 1)
+      word = narrow<T>(x[0]);
+    else
+      word = pack<T>(x);
+  }
+};
+
+template <bool Whole, int V, class T>
 __device__ void store_at(T* to, std::int64_t offset, std::int64_t count, const Accumulate<T> (&x)[V]) {
-  if (count >= V)
+  if (Whole || count >= V)
     store<V>(to + offset, x);
   else
-    store_some<V>(to + offset, static_cast<int>(count > 0 ? count : 0), x);
+    store_some<V>(to + offset, static_cast<int>(count), x);
 }
 
-template <class Form, class T, int V>
-__global__ void __launch_bounds__(kThreads)
-    forward_kernel(Layout layout, const T* __restrict__ gate, const T* __restrict__ up,
-                   T* __restrict__ product, ProductSums* partials) {
+// A block's part: Whole where all its elements exist.
+template <class Form, class T, int V, bool Whole>
+__device__ void forward_block(const Layout& layout, const T* gate, const T* up, T* product,
+                              ProductSums* partial) {
   using A = Accumulate<T>;
   constexpr int N = kForwardPacks;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * (kThreads * N) + threadIdx.x;
-  A g[N][V], u[N][V];
+  Held<T, V> gates[N], ups[N];
 #pragma unroll
   for (int j = 0; j < N; ++j) {
-    const std::int64_t pack = first + j * kThreads;
+    const std::int64_t pack = first + j * kThreads, count = layout.elements - pack * V;
     std::int64_t gate_at, up_at;
     layout.find<V>(pack, gate_at, up_at);
-    load_at<V>(gate, gate_at, layout.elements - pack * V, g[j]);
-    load_at<V>(up, up_at, layout.elements - pack * V, u[j]);
+    gates[j].template load_from<Whole>(gate, gate_at, count);
+    ups[j].template load_from<Whole>(up, up_at, count);
   }
   double l1 = 0;
   int zeros = 0;
 #pragma unroll
   for (int j = 0; j < N; ++j) {
     const std::int64_t start = (first + j * kThreads) * V, count = layout.elements - start;
-    A sum = 0;
+    A g[V], u[V], sum = 0;
+    gates[j].values(g);
+    ups[j].values(u);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const T rounded = narrow<T>(Form::value(g[j][i], u[j][i]));
-      g[j][i] = widen(rounded);
-      if (i < count) {
-        zeros += g[j][i] == A{0};
-        sum += fabs(g[j][i]);
-      }
+      g[i] = widen(narrow<T>(Form::template value<T>(g[i], u[i])));
+      if (!Whole && i >= count) continue;
+      zeros += g[i] == A{0};
+      sum += fabs(g[i]);
     }
     l1 += static_cast<double>(sum);
-    store_at<V>(product, start, count, g[j]);
+    store_at<Whole, V>(product, start, count, g);
   }
   __shared__ double sums[32];
   __shared__ int counts[32];
   l1 = block_reduce(l1, 0.0, sums, Add{});
   zeros = block_reduce(zeros, 0, counts, Add{});
-  if (threadIdx.x == 0) partials[blockIdx.x] = {static_cast<unsigned long long>(zeros), l1};
+  if (threadIdx.x == 0) *partial = {static_cast<unsigned long long>(zeros), l1};
+}
+
+template <class Form, class T, int V>
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(Layout layout, const T* __restrict__ gate, const T* __restrict__ up,
+                   T* __restrict__ product, ProductSums* partials) {
+  if (layout.whole<V>(kThreads * kForwardPacks))
+    forward_block<Form, T, V, true>(layout, gate, up, product, partials + blockIdx.x);
+  else
+    forward_block<Form, T, V, false>(layout, gate, up, product, partials + blockIdx.x);
 }
 
 // One block: thread t takes the partial sums t, t + 1024, ...; then a tree.
@@ -147,37 +197,50 @@ __global__ void __launch_bounds__(1024)
   sums->l1 += mine.l1;
 }
 
-// product is null where l1 is zero.
-template <class Form, class T, int V>
-__global__ void __launch_bounds__(kThreads)
-    backward_kernel(Layout layout, T* __restrict__ gate, T* __restrict__ up, const T* __restrict__ product,
-                    const T* __restrict__ product_grad, Accumulate<T> l1) {
+template <class Form, class T, int V, bool Whole>
+__device__ void backward_block(const Layout& layout, T* gate, T* up, const T* product, const T* product_grad,
+                               Accumulate<T> l1) {
   using A = Accumulate<T>;
   constexpr int N = kBackwardPacks;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * (kThreads * N) + threadIdx.x;
-  A g[N][V], u[N][V], p[N][V];
+  Held<T, V> gates[N], ups[N], grads[N], products[N];
   std::int64_t gate_at[N], up_at[N];
 #pragma unroll
   for (int j = 0; j < N; ++j) {
     const std::int64_t pack = first + j * kThreads, count = layout.elements - pack * V;
     layout.find<V>(pack, gate_at[j], up_at[j]);
-    load_at<V>(gate, gate_at[j], count, g[j]);
-    load_at<V>(up, up_at[j], count, u[j]);
-    load_at<V>(product_grad, pack * V, count, p[j]);
+    gates[j].template load_from<Whole>(gate, gate_at[j], count);
+    ups[j].template load_from<Whole>(up, up_at[j], count);
+    grads[j].template load_from<Whole>(product_grad, pack * V, count);
+    if (product) products[j].template load_from<Whole>(product, pack * V, count);
   }
 #pragma unroll
   for (int j = 0; j < N; ++j) {
-    const std::int64_t start = (first + j * kThreads) * V, count = layout.elements - start;
-    A h[V] = {};
-    if (product) load_at<V>(product, start, count, h);
+    const std::int64_t count = layout.elements - (first + j * kThreads) * V;
+    A g[V], u[V], p[V], h[V] = {};
+    gates[j].values(g);
+    ups[j].values(u);
+    grads[j].values(p);
+    if (product) products[j].values(h);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       const A plus = h[i] > A{0} ? l1 : A{0}, minus = h[i] < A{0} ? l1 : A{0};
-      Form::grads(g[j][i], u[j][i], p[j][i] + (plus - minus));
+      Form::template grads<T>(g[i], u[i], p[i] + (plus - minus));
     }
-    store_at<V>(gate, gate_at[j], count, g[j]);
-    store_at<V>(up, up_at[j], count, u[j]);
+    store_at<Whole, V>(gate, gate_at[j], count, g);
+    store_at<Whole, V>(up, up_at[j], count, u);
   }
+}
+
+// product is null where l1 is zero.
+template <class Form, class T, int V>
+__global__ void __launch_bounds__(kThreads)
+    backward_kernel(Layout layout, T* __restrict__ gate, T* __restrict__ up, const T* __restrict__ product,
+                    const T* __restrict__ product_grad, Accumulate<T> l1) {
+  if (layout.whole<V>(kThreads * kBackwardPacks))
+    backward_block<Form, T, V, true>(layout, gate, up, product, product_grad, l1);
+  else
+    backward_block<Form, T, V, false>(layout, gate, up, product, product_grad, l1);
 }
 
 // Calls body(form) with the functions of the activation.

@@ -1,7 +1,7 @@
 // The loss of one rank and of several against double. With K packs a thread, every term of a row's sum passes
 // through at most K·(V + 6) + 30 roundings (sums, and a factor each time the running maximum grows), and
 // exponentials of differences up to R carry (4 + 3.4·R) units (2 + 1.2·R last places of the fast one, and the
-// rounding of the difference).
+// rounding of the difference). In powers of two, a maximum M is rounded: 3·M units.
 #include "kernels/cuda/cross_entropy.h"
 
 #include <algorithm>
@@ -57,11 +57,11 @@ Want reference(const Case& c, int ranks) {
     const std::int64_t target = c.targets[static_cast<std::size_t>(row)];
     const auto first = c.logits.begin() + row * s.cols;
     const auto [low, high] = std::minmax_element(first, first + s.valid);
-    const double range = *high - *low;
+    const double range = *high - *low, most = std::max(std::abs(*low), std::abs(*high));
     const double loss = cross_entropy_ref(&want.grad[c.at(row, 0)], s.cols, s.valid, target, c.scale);
     want.loss += loss;
     const double packs = std::max(8.0, std::ceil(static_cast<double>(s.cols) / 512));
-    const double sum_error = packs * (8 + 6) + 30 + ranks * (6 + range) + (4 + 3.4 * range);
+    const double sum_error = packs * (8 + 6) + 30 + ranks * (6 + range) + (4 + 3.4 * range) + 3 * most;
     if (target >= 0) want.loss_bound += u * (sum_error + 4 * (std::abs(loss) + range + 20));
     for (std::int64_t i = 0; i < s.cols; ++i) {
       const double grad = want.grad[c.at(row, i)], p = std::abs(grad + (i == target ? c.scale : 0));

@@ -82,8 +82,8 @@ TEST(TrainGluCuda, ProductAndCountsAgreeWithDouble) {
     Values want, bounds;
     for (std::size_t i = 0; i < c.gate.size(); ++i) {
       want.push_back(glu_ref(c.shape.gating, c.gate[i], c.up[i]));
-      // exp within 2 last places (4 units), sum, quotient, two products.
-      bounds.push_back((8 * u + stored_unit(c.shape.dtype)) * std::abs(want[i]) +
+      // exp within 2 last places (4 units; in bf16 its argument is rounded too), sum, quotient, two products.
+      bounds.push_back(((8 + 2 * std::abs(c.gate[i])) * u + stored_unit(c.shape.dtype)) * std::abs(want[i]) +
                        tiny(c.shape.dtype) * (1 + std::abs(c.gate[i] * c.up[i])));
     }
     expect_close(
@@ -148,8 +148,8 @@ void check_backward(const Case& c, double l1) {
     const double p = std::abs(c.product_grad[i]) + l1, g = std::abs(c.gate[i]);
     const double sigmoid = s.gating == Gating::Silu ? 1 / (1 + std::exp(-c.gate[i])) : 1;
     // 1 - s is off by the seven roundings of s, times |g|; then the rounding of p and the products.
-    const double gate_scale = p * std::abs(c.up[i]) * sigmoid * (12 * g + 16),
-                 up_scale = 12 * p * g * sigmoid;
+    const double gate_scale = p * std::abs(c.up[i]) * sigmoid * (12 + 2 * g) * (g + 1.5),
+                 up_scale = (12 + 2 * g) * p * g * sigmoid;
     const double least = tiny(s.dtype) * (1 + p) * (1 + g) * (1 + g) * (1 + std::abs(c.up[i]));
     const double gate_got = got.gate[c.place(i, s.gate_stride)], up_got = got.up[c.place(i, s.up_stride)];
     ASSERT_NEAR(gate_got, gate, u * gate_scale + stored * std::abs(gate) + least) << c.what() << " " << i;

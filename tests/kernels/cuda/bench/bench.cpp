@@ -1,9 +1,10 @@
 // GB/s of the training kernels at the shape of a 1B model (16384 tokens, hidden 2048, FFN 5632, 32 query and
 // 4 key/value heads of 64, bf16), beside the speed of a device-to-device copy in the same run. Bytes are
-// counted once for each array that must be read or written. usage: bench_kernels_cuda
+// counted once for each array that must be read or written. usage: bench_kernels_cuda [PART OF A NAME]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -60,22 +61,24 @@ class Array {
   void* data_ = nullptr;
 };
 
-double copy_speed = 0;  // GB/s, set by the first measurement
+double copy_speed = 0;       // GB/s, set by the first measurement
+const char* only = nullptr;  // names that hold this; null: all
 
-// Median of 15 launches, each timed by events of its own.
+// Median of 15 runs of eight launches each, so that the gaps between launches are those of a busy stream.
 double median_ms(const std::function<void()>& launch) {
   cudaEvent_t begin, end;
   check(cudaEventCreate(&begin), "cudaEventCreate");
   check(cudaEventCreate(&end), "cudaEventCreate");
   std::vector<float> times;
-  for (int run = 0; run < 18; ++run) {
+  constexpr int kLaunches = 8;
+  for (int run = 0; run < 17; ++run) {
     check(cudaEventRecord(begin, nullptr), "cudaEventRecord");
-    launch();
+    for (int i = 0; i < kLaunches; ++i) launch();
     check(cudaEventRecord(end, nullptr), "cudaEventRecord");
     check(cudaEventSynchronize(end), "cudaEventSynchronize");
     float ms = 0;
     check(cudaEventElapsedTime(&ms, begin, end), "cudaEventElapsedTime");
-    if (run >= 3) times.push_back(ms);
+    if (run >= 2) times.push_back(ms / kLaunches);
   }
   cudaEventDestroy(begin);
   cudaEventDestroy(end);
@@ -84,6 +87,7 @@ double median_ms(const std::function<void()>& launch) {
 }
 
 void report(const char* name, double bytes, const std::function<void()>& launch) {
+  if (copy_speed > 0 && only && !std::strstr(name, only)) return;
   const double ms = median_ms(launch), speed = bytes / ms / 1e6;
   if (copy_speed == 0) copy_speed = speed;
   std::printf("%-44s %8.3f ms %8.1f MB %7.0f GB/s %5.1f %% of copy\n", name, ms, bytes / 1e6, speed,
@@ -273,8 +277,9 @@ void bench_reduce() {
 }  // namespace
 }  // namespace lacuna::cuda
 
-int main() {
+int main(int argc, char** argv) {
   using namespace lacuna::cuda;
+  if (argc > 1) only = argv[1];
   cudaDeviceProp gpu;
   check(cudaGetDeviceProperties(&gpu, 0), "cudaGetDeviceProperties");
   std::printf("%s, %d multiprocessors\n", gpu.name, gpu.multiProcessorCount);
