@@ -9,10 +9,14 @@
 namespace lacuna {
 namespace {
 
-// The streams of a rank must not block each other: one hardware queue each, as far as there are some.
+// The streams of a rank must not block each other: one hardware queue each, as far as there are some, for
+// kernels and for copies.
 void ask_for_queues() {
   static std::once_flag once;
-  std::call_once(once, [] { ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0); });
+  std::call_once(once, [] {
+    ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+    ::setenv("CUDA_DEVICE_MAX_COPY_CONNECTIONS", "32", 0);
+  });
 }
 
 }  // namespace

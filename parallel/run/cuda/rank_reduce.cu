@@ -74,7 +74,36 @@ void launch(Reduction reduction, const Pointers& pointers, std::size_t count, cu
   check_launch("reduce_parts");
 }
 
+constexpr unsigned kCopyBlocks = 32;  // of 1024 threads: a boundary is small, and compute goes on beside it
+
+template <class Word>
+__global__ void copy_words_kernel(Word* to, const Word* from, std::size_t count) {
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step)
+    to[i] = from[i];
+}
+
+template <class Word>
+void copy_words(std::byte* to, const std::byte* from, std::size_t count, cudaStream_t stream) {
+  constexpr unsigned kCopyThreads = 1024;
+  const std::size_t wanted = (count + kCopyThreads - 1) / kCopyThreads;
+  const auto blocks = static_cast<unsigned>(std::min<std::size_t>(wanted, kCopyBlocks));
+  copy_words_kernel<<<blocks, kCopyThreads, 0, stream>>>(reinterpret_cast<Word*>(to),
+                                                         reinterpret_cast<const Word*>(from), count);
+  check_launch("copy_bytes");
+}
+
 }  // namespace
+
+void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return;
+  const auto mixed = reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from) | bytes;
+  if (mixed % sizeof(uint4) == 0) {
+    copy_words<uint4>(to, from, bytes / sizeof(uint4), stream);
+  } else {
+    copy_words<std::byte>(to, from, bytes, stream);
+  }
+}
 
 void reduce_parts(Reduction reduction, std::span<const void* const> parts, std::span<void* const> outs,
                   std::size_t count, DType dtype, cudaStream_t stream) {

@@ -133,7 +133,7 @@ bool ThreadCommunicator::advance_receive(Line& at, ThreadTransfer& transfer) {
       at.lent.pop_front();
     }
     LACUNA_CUDA_CALL(cudaStreamWaitEvent(device_.stream(at.queue), offer.ready, 0));
-    if (offer.bytes > 0) device_.copy(at.queue, transfer.data, offer.data, offer.bytes);
+    cuda::copy_bytes(transfer.data, offer.data, offer.bytes, device_.stream(at.queue));
     transfer.copied = take_event(at);
     LACUNA_CUDA_CALL(cudaEventRecord(transfer.copied, device_.stream(at.queue)));
     at.lent.push_back(transfer.copied);
