@@ -1,5 +1,5 @@
 #!/bin/bash
-# From a clone to a sparse model: tools, build, and the main job on CPU ranks (launch/quickstart_job.sh).
+# From a clone to a sparse model: tools, build, and the main job on CPU ranks or a GPU (launch/quickstart_job.sh).
 set -euo pipefail
 STEPS=13
 . "$(dirname "$0")/lib.sh"

@@ -5,7 +5,22 @@
 LACUNA=$ROOT/build/lacuna
 # One setting for all three runs: control and child see the same extra tokens in the same order.
 TRAINING=(--global-batch 16 --micro-batch 4 --seq-len 128 --quiet --json --force)
-RANKS=(--ranks 4 --pp 2 --tp 2)
+# Four CPU ranks; on a machine with GPUs one of them, or four ranks where four are.
+RANKS=(--ranks 4 --pp 2 --tp 2 --device cpu)
+DEVICE=(--device cpu)
+LAYOUT="4 ranks (2 pipeline x 2 tensor)"
+use_gpus() {
+  local gpus
+  gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU') || gpus=0
+  [ "$gpus" -ge 1 ] || die 69 "--cuda, and no GPU is here (nvidia-smi shows none)"
+  DEVICE=(--device cuda)
+  RANKS=(--device cuda)
+  LAYOUT="one GPU"
+  if [ "$gpus" -ge 4 ]; then
+    RANKS=(--ranks 4 --pp 2 --tp 2 --device cuda)
+    LAYOUT="4 GPUs (2 pipeline x 2 tensor)"
+  fi
+}
 PARENT_STEPS=${QUICKSTART_PARENT_STEPS:-700}
 EXTRA_STEPS=${QUICKSTART_EXTRA_STEPS:-350}
 
@@ -47,16 +62,16 @@ export_all() {
 }
 
 swap_alone() {
-  "$LACUNA" recipe drelu --start plain -m "$PARENT" --data tokens.h5 -o swap.run "${TRAINING[@]}" --steps 0
-  into swap.eval.json "$LACUNA" eval -m swap.run --text held_out.txt --seq-len 128 --json
+  "$LACUNA" recipe drelu --start plain -m "$PARENT" --data tokens.h5 -o swap.run "${TRAINING[@]}" "${DEVICE[@]}" --steps 0
+  into swap.eval.json "$LACUNA" eval -m swap.run --text held_out.txt --seq-len 128 --json "${DEVICE[@]}"
 }
 
 measure() {
   local name
   for name in parent control child; do
     into $name.inspect.json "$LACUNA" inspect "$(model_of $name)" --json
-    into $name.eval.json "$LACUNA" eval -m "$(model_of $name)" --text held_out.txt --seq-len 128 --bigram tokens.h5 --json
-    into $name.bench.json "$LACUNA" bench -m "$(model_of $name)" --json
+    into $name.eval.json "$LACUNA" eval -m "$(model_of $name)" --text held_out.txt --seq-len 128 --bigram tokens.h5 --json "${DEVICE[@]}"
+    into $name.bench.json "$LACUNA" bench -m "$(model_of $name)" --json "${DEVICE[@]}"
   done
 }
 
@@ -65,6 +80,7 @@ model_of() { if [ "$1" = parent ]; then echo "$PARENT_MODEL"; else echo "$1"; fi
 # run_main_job FOLDER [HF_FOLDER TEXT_FILE]
 run_main_job() {
   local out=$1 user_model=${2:-} user_text=${3:-} started=$SECONDS
+  if [ "$KIND" = cuda ]; then use_gpus; fi
   if [ -n "$user_model" ]; then
     user_model=$(realpath "$user_model")
     user_text=$(realpath "$user_text")
@@ -82,7 +98,7 @@ run_main_job() {
     step "stories (3 MB)" write_stories
     step "vocabulary of 1,024" "$LACUNA" tokenize --train-vocab 1024 --text train.txt --force -o tokenizer
     step "tokens" make_tokens tokenizer
-    step "parent: $PARENT_STEPS steps on 4 ranks (2 pipeline x 2 tensor)" into parent.json "$LACUNA" train --arch tiny \
+    step "parent: $PARENT_STEPS steps on $LAYOUT" into parent.json "$LACUNA" train --arch tiny \
       --data tokens.h5 -o parent.run "${TRAINING[@]}" "${RANKS[@]}" --steps "$PARENT_STEPS" --lr "$EXTRA_LR" \
       --lr-schedule constant --warmup-steps 40
   fi
@@ -94,7 +110,7 @@ run_main_job() {
   if [ "$DRY_RUN" = yes ]; then return; fi
   python3 "$ROOT/launch/quickstart_table.py" "$PARENT_MODEL"
   echo
-  "$LACUNA" generate -m child -p "$(head -c 60 held_out.txt | head -n 1)" -n 40 2> /dev/null || true
+  "$LACUNA" generate -m child "${DEVICE[@]}" -p "$(head -c 60 held_out.txt | head -n 1)" -n 40 2> /dev/null || true
   echo
   echo "the main job took $((SECONDS - started)) s; the sparse model is in $out/child, all figures in $out/result.json"
   echo "next: build/lacuna generate -m $out/child -p 'One morning' -n 100"
