@@ -35,6 +35,7 @@ int run_recipe(const std::vector<std::string>& arguments) {
   TrainingJob job;
   job.verb = std::string("recipe ") + entry.name;
   job.recipe = recipe.get();
+  job.make_recipe = entry.make;
   return parse_and_run(job, entry.summary, entry.example, {arguments.begin() + 1, arguments.end()});
 }
 

@@ -276,18 +276,28 @@ int run_and_report(TrainingJob& job, Communicator& world, const std::function<vo
   }
 }
 
+// The job's recipe again, with the same settings; null where it has none.
+std::unique_ptr<Recipe> recipe_like(const TrainingJob& job) {
+  if (!job.recipe) return nullptr;
+  std::unique_ptr<Recipe> recipe = job.make_recipe();
+  const std::vector<FieldRef> from = job.recipe->fields(), to = recipe->fields();
+  for (std::size_t i = 0; i < from.size(); ++i) to[i].set(from[i].get());
+  return recipe;
+}
+
 // Ranks as threads of this process. The first failure ends the process: nobody can be stopped inside a
 // kernel.
 int run_virtual_ranks(TrainingJob& job, Communicator& process) {
   LACUNA_CHECK(process.size() == 1, ErrorKind::Usage,
                "--virtual-ranks makes ranks of one process, and mpirun started {}: say one or the other",
                process.size());
-  LACUNA_CHECK(!job.recipe, ErrorKind::Usage, "--virtual-ranks is for train; start a recipe with mpirun");
   int code = 0;
   run_local(
       job.options.virtual_ranks,
       [&](Communicator& world, int rank) {
         TrainingJob mine = job;
+        const std::unique_ptr<Recipe> own_recipe = recipe_like(job);
+        mine.recipe = own_recipe.get();
         const int own = run_and_report(mine, world, [](int failure) { std::_Exit(failure); });
         if (rank == 0) code = own;
       },

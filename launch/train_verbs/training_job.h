@@ -2,6 +2,7 @@
 // folder with its lock, configuration and status, the result.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "recipes/recipe.h"
@@ -14,8 +15,9 @@ struct TrainingJob {
   TrainOptions options;
   std::string model, parent, arch, out;
   bool force = false, json = false, quiet = false;
-  std::string config_ini;    // what config.resolved.ini will hold
-  Recipe* recipe = nullptr;  // null: plain training
+  std::string config_ini;                              // what config.resolved.ini will hold
+  Recipe* recipe = nullptr;                            // null: plain training
+  std::unique_ptr<Recipe> (*make_recipe)() = nullptr;  // another of its kind: virtual ranks have one each
 };
 
 // Runs on every rank; exit code of the program. Rank 0 prints the result.
