@@ -2,9 +2,9 @@
 // first, then expert 0, expert 1, … Of the experts a router chooses a few for each token; shared neurons are
 // always on. For an expert that is off its mean output over calibration tokens is added instead:
 //
-//   out(x) = Σ_shared h_i(x) d_i + Σ_e ( on_e(x) · gate_e(x) · Σ_{i in e} h_i(x) d_i + (1 − on_e(x)) · mean_e
-//   ) gate_e = 1 + softmax(s)_e · scale_e        (CMoE, arXiv 2502.04416v3, §4: scale starts at 0, so gates
-//   at 1) on_e   = s_e + bias_e is among the `active` largest (equal ones: the lower index first); with a
+//   out(x) = Σ_shared h_i(x) d_i + Σ_e (on_e(x) · gate_e(x) · Σ_{i in e} h_i(x) d_i + (1 − on_e(x)) · mean_e)
+//   gate_e = 1 + softmax(s)_e · scale_e    (arXiv 2502.04416v3, §4: scale starts at 0, so gates at 1)
+//   on_e   = s_e + bias_e is among the `active` largest (equal ones: the lower index first); with a
 //            threshold: s_e + bias_e > 0
 //
 // h = act(gate)·up, d_i the column of down. With all experts on this is the dense FFN exactly.

@@ -75,10 +75,20 @@ TEST(Plan, CountsTheBytesOfEveryRank) {
     const Json& bytes = plan.at("memory")[rank];
     EXPECT_EQ(bytes.at("own_stashes"),
               bytes.at("one_stash").get<std::int64_t>() * (2 - static_cast<int>(rank)));
-    EXPECT_EQ(bytes.at("gradients"), 2 * bytes.at("weights").get<std::int64_t>());  // fp32 beside bf16
-    EXPECT_EQ(bytes.at("optimizer"), 4 * bytes.at("gradients").get<std::int64_t>());
+    EXPECT_EQ(bytes.at("gradients"), 2 * bytes.at("weights").get<std::int64_t>());    // fp32 beside bf16
+    EXPECT_EQ(bytes.at("optimizer"), 3 * bytes.at("gradients").get<std::int64_t>());  // masters, two moments
+    EXPECT_GT(bytes.at("workspace"), 0);
     EXPECT_EQ(bytes.at("guest_area"), 0);
   }
+  std::vector<std::string> replicated = common;  // half of all that, and the buckets
+  for (const char* word : {"--dp", "2"}) replicated.push_back(word);
+  const Json bytes = plan_json(replicated).at("memory")[0];
+  const auto all = bytes.at("gradients").get<std::int64_t>();
+  EXPECT_NEAR(bytes.at("optimizer").get<double>(),
+              static_cast<double>(4 * all / 2 + all + (all / 2 + all) / 2), 0.01 * static_cast<double>(all));
+  std::vector<std::string> gpu = common;
+  for (const char* word : {"--device", "cuda"}) gpu.push_back(word);
+  EXPECT_GT(plan_json(gpu).at("memory")[0].at("workspace"), plan.at("memory")[0].at("workspace"));
   std::vector<std::string> lean = common;
   lean.push_back("--recompute");
   EXPECT_LT(plan_json(lean).at("memory")[0].at("one_stash"), plan.at("memory")[0].at("one_stash"));
