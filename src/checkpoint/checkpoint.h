@@ -33,6 +33,8 @@ struct Probe {
   std::vector<std::vector<std::int32_t>> sequences;
   std::vector<std::vector<double>> logits;  // [sequence][vocab]
   std::string compute = "fp32";             // arithmetic of the forward that made them
+  // Of a routed model: 1 where an expert was on, [sequence][(layer·length + token)·experts + expert]; else empty.
+  std::vector<std::vector<std::uint8_t>> routes;
 };
 
 struct CheckpointMeta {

@@ -37,8 +37,25 @@ void write_probe(h5::File& file, const Probe& probe) {
   }
   file.write_all("probe/tokens", DType::I32, static_cast<std::int64_t>(tokens.size()), tokens.data());
   file.write_all("probe/lengths", DType::I64, count, lengths.data());
+  std::string routes;
+  for (const auto& sequence : probe.routes) routes.append(sequence.begin(), sequence.end());
+  if (!routes.empty()) file.write_bytes("probe/routes", routes);
   const auto vocab = static_cast<std::int64_t>(probe.logits[0].size());
   file.create_dataset("probe/logits", DType::F64, {count, vocab}).write(logits.data());
+}
+
+// As many bytes for each token of a sequence.
+void read_routes(const h5::File& file, std::size_t tokens, Probe& probe) {
+  if (!file.has("probe/routes")) return;
+  const std::string all = file.read_bytes("probe/routes", kMaxState);
+  LACUNA_CHECK(tokens > 0 && all.size() % tokens == 0, ErrorKind::BadInput,
+               "{}: the probe has {} routes for {} tokens", file.path(), all.size(), tokens);
+  auto at = all.begin();
+  for (const auto& sequence : probe.sequences) {
+    const auto end = at + static_cast<std::ptrdiff_t>(all.size() / tokens * sequence.size());
+    probe.routes.emplace_back(at, end);
+    at = end;
+  }
 }
 
 Probe read_probe(const h5::File& file, const Manifest& manifest) {
@@ -61,6 +78,7 @@ Probe read_probe(const h5::File& file, const Manifest& manifest) {
     std::vector<double>& row = probe.logits.emplace_back(static_cast<std::size_t>(shape[1]));
     logits.read({static_cast<std::int64_t>(probe.logits.size()) - 1, 0}, {1, shape[1]}, row.data());
   }
+  read_routes(file, at, probe);
   return probe;
 }
 
@@ -93,6 +111,10 @@ std::string pack_probe(const Probe& probe) {
   put(probe.compute.data(), probe.compute.size());
   for (const auto& sequence : probe.sequences) put(sequence.data(), sequence.size());
   for (const auto& logits : probe.logits) put(logits.data(), logits.size());
+  LACUNA_ASSERT(probe.routes.empty() || probe.routes.size() == probe.sequences.size());
+  for (std::size_t i = 0; i < probe.sequences.size(); ++i)
+    put(probe.routes.empty() ? nullptr : probe.routes[i].data(),
+        probe.routes.empty() ? 0 : probe.routes[i].size());
   return out;
 }
 
@@ -103,15 +125,19 @@ Probe unpack_probe(const std::string& bytes) {
     const std::uint64_t size = reader.u64();
     parts.push_back(reader.take(size));
   }
-  LACUNA_ASSERT(parts.size() % 2 == 1);
   Probe probe;
+  LACUNA_ASSERT(parts.size() % 3 == 1);
+  const std::size_t count = parts.size() / 3;
   probe.compute.assign(reinterpret_cast<const char*>(parts[0].data()), parts[0].size());
-  const std::size_t count = parts.size() / 2;
   for (std::size_t i = 0; i < count; ++i) {
     auto& sequence = probe.sequences.emplace_back(parts[1 + i].size() / sizeof(std::int32_t));
     if (!sequence.empty()) std::memcpy(sequence.data(), parts[1 + i].data(), parts[1 + i].size());
     auto& logits = probe.logits.emplace_back(parts[1 + count + i].size() / sizeof(double));
     if (!logits.empty()) std::memcpy(logits.data(), parts[1 + count + i].data(), parts[1 + count + i].size());
+    const std::span<const std::byte> routes = parts[1 + 2 * count + i];
+    if (routes.empty()) continue;
+    const auto* on = reinterpret_cast<const std::uint8_t*>(routes.data());
+    probe.routes.emplace_back(on, on + routes.size());
   }
   return probe;
 }

@@ -1,6 +1,6 @@
 // state.h5 of a checkpoint: the opaque state of trainer and recipe, and the probe. Datasets: state/0,
-// state/1,
-// ... (U8, named by the manifest's list), probe/tokens and probe/lengths, probe/logits (F64, bits kept).
+// state/1, ... (U8, named by the manifest's list), probe/tokens and probe/lengths, probe/logits (F64, bits
+// kept), and probe/routes (U8, routed models).
 #pragma once
 
 #include <string>

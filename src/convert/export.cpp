@@ -60,6 +60,11 @@ ModelToWrite describe_model(const CheckpointReader& reader, std::optional<DType>
 
 void require_match(const SelfCheck& check, const std::string& checkpoint) {
   LACUNA_CHECK(
+      check.doubt <= check.doubt_bound, ErrorKind::BadInput,
+      "{}: the exported model's router does not choose the experts that the checkpoint's did: {:.3g} "
+      "from its own scores (bound {:.3g}); nothing was written",
+      checkpoint, check.doubt, check.doubt_bound);
+  LACUNA_CHECK(
       check.passed(), ErrorKind::BadInput,
       "{}: the exported model does not reproduce the checkpoint's own logits: largest difference {:.3g} "
       "(bound {:.3g}), root mean square {:.3g} (bound {:.3g}) over {} sequences; nothing was written",

@@ -44,6 +44,14 @@ void check_probe(const Probe& probe, const ModelConfig& config) {
                  "the probe has {} logits, the vocabulary {} tokens", width, config.vocab);
     LACUNA_CHECK(!probe.sequences[i].empty(), ErrorKind::BadInput, "the probe has an empty sequence");
   }
+  if (!config.is_routed()) return;
+  for (std::size_t i = 0; i < probe.routes.size(); ++i)
+    LACUNA_CHECK(
+        probe.routes.size() == probe.sequences.size() &&
+            probe.routes[i].size() ==
+                probe.sequences[i].size() * static_cast<std::size_t>(config.layers * config.routed.experts),
+        ErrorKind::BadInput, "the probe's sequence {} has {} routes for {} tokens", i, probe.routes[i].size(),
+        probe.sequences[i].size());
 }
 
 void compare(std::span<const float> got, const std::vector<double>& want, SelfCheck& result) {
@@ -56,6 +64,22 @@ void compare(std::span<const float> got, const std::vector<double>& want, SelfCh
   const double rms = std::sqrt(squares / static_cast<double>(want.size()));
   if (!(rms <= result.worst_rms)) result.worst_rms = rms;
   if (!(largest <= result.worst_abs)) result.worst_abs = largest;
+}
+
+// One sequence, with the experts that the probe names if it does. Returns the doubt about them.
+double run_sequence(Engine& engine, const Probe& probe, std::size_t index, SelfCheck& result) {
+  RouteTrace trace;
+  trace.follow = true;
+  trace.length = static_cast<std::int64_t>(probe.sequences[index].size());
+  const bool guided = engine.config().is_routed() && !probe.routes.empty();
+  if (guided) {
+    trace.on = probe.routes[index];
+    engine.trace_routes(&trace);
+  }
+  engine.reset();
+  compare(engine.prefill(probe.sequences[index]), probe.logits[index], result);
+  if (guided) engine.trace_routes(nullptr);
+  return trace.doubt;
 }
 
 }  // namespace
@@ -86,7 +110,7 @@ LogitBound logit_bound(const ModelSource& source, const std::string& probe_compu
     largest = std::max(largest, squares);
   }
   const double row_rms = std::sqrt(all / static_cast<double>(config.vocab));
-  return {3 * relative * row_rms * norm_rms, 6 * relative * std::sqrt(largest) * norm_rms};
+  return {3 * relative * row_rms * norm_rms, 6 * relative * std::sqrt(largest) * norm_rms, 6 * relative};
 }
 
 SelfCheck self_check(const std::string& model_folder, const Probe& probe, DType stored, int threads) {
@@ -98,9 +122,9 @@ SelfCheck self_check(const std::string& model_folder, const Probe& probe, DType 
   SelfCheck result;
   result.rms_bound = bound.rms;
   result.abs_bound = bound.largest;
+  result.doubt_bound = bound.doubt;
   for (std::size_t i = 0; i < probe.sequences.size(); ++i) {
-    engine.reset();
-    compare(engine.prefill(probe.sequences[i]), probe.logits[i], result);
+    result.doubt = std::max(result.doubt, run_sequence(engine, probe, i, result));
     ++result.sequences;
     result.tokens += static_cast<std::int64_t>(probe.sequences[i].size());
   }
@@ -126,8 +150,15 @@ Probe make_probe(const std::string& model, int threads) {
       ids.push_back(static_cast<std::int32_t>(
           rng_below(key, drawn++, static_cast<std::uint64_t>(engine->config().vocab))));
     engine->reset();
+    RouteTrace trace;
+    trace.length = static_cast<std::int64_t>(ids.size());
+    if (engine->config().is_routed()) engine->trace_routes(&trace);
     const std::span<const float> logits = engine->prefill(ids);
     probe.logits.emplace_back(logits.begin(), logits.end());
+    if (engine->config().is_routed()) {
+      probe.routes.push_back(std::move(trace.on));
+      engine->trace_routes(nullptr);
+    }
     probe.sequences.push_back(std::move(ids));
   }
   return probe;

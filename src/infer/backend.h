@@ -7,6 +7,7 @@
 
 #include "kernels/matrix.h"
 #include "src/infer/ffn_statistics.h"
+#include "src/infer/route_trace.h"
 
 namespace lacuna {
 
@@ -28,6 +29,8 @@ class Backend {
   virtual std::int32_t likeliest(std::int64_t index);
   virtual const FfnStatistics& statistics() const = 0;
   virtual void clear_statistics() = 0;
+  // See Engine::trace_routes. Error(Usage) where a backend cannot.
+  virtual void trace_routes(RouteTrace* trace);
 };
 
 }  // namespace lacuna

@@ -24,6 +24,7 @@ class CpuBackend : public Backend {
   ConstRows logits(std::int64_t begin, std::int64_t count) override;
   const FfnStatistics& statistics() const override { return statistics_; }
   void clear_statistics() override;
+  void trace_routes(RouteTrace* trace) override { ffn_.trace(trace); }
   int threads() const { return pool_.size(); }
 
  private:

@@ -25,6 +25,10 @@ class CpuFfn {
   // counts into `statistics`.
   void forward(const LayerWeights& weights, bool neuron_major, ConstRows x, std::int64_t position, Rows out,
                FfnStatistics::Layer& statistics);
+  // See Router::trace; nothing to do for a dense FFN.
+  void trace(RouteTrace* trace) {
+    if (routed_) routed_->trace(trace);
+  }
 
  private:
   void project(const MatrixView& matrix, const ActiveRuns& rows, ConstRows x, Rows out);

@@ -101,7 +101,7 @@ std::span<const float> CpuRoutedFfn::choose(const LayerWeights& weights, bool ne
       scores_[static_cast<std::size_t>(t * experts + e)] = static_cast<float>(std::sqrt(sum));
     }
   }
-  return router_.gates_of_scores(router, scores_);
+  return router_.gates_of_scores(router, scores_, x, position);
 }
 
 // All neurons at once for tokens that have every expert on with gate 1, the parts in order for the others.

@@ -21,6 +21,7 @@ class CpuRoutedFfn {
   // x and out [tokens, hidden], the first token at `position`; counts into `statistics`.
   void forward(const LayerWeights& weights, bool neuron_major, ConstRows x, std::int64_t position, Rows out,
                FfnStatistics::Layer& statistics);
+  void trace(RouteTrace* trace) { router_.trace(trace); }
 
  private:
   // Neurons [begin, end) for some tokens (rows of x), whose outputs are added times their gates.

@@ -54,6 +54,10 @@ class Engine {
   using LogitsConsumer = std::function<void(std::int64_t first, ConstRows logits)>;
   void score(std::span<const std::int32_t> tokens, const LogitsConsumer& consume);
 
+  // Routed models: from now on the experts of every token are recorded in `trace`, or taken from it. Null:
+  // neither.
+  void trace_routes(RouteTrace* trace) { backend_->trace_routes(trace); }
+
   const FfnStatistics& statistics() const { return backend_->statistics(); }
   void clear_statistics() { backend_->clear_statistics(); }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "kernels/glu.h"
@@ -71,7 +72,7 @@ void Router::score(const RouterWeights& weights, ConstRows x) {
   score_rows(x.count);
 }
 
-// One token. Equal keys: the lower index comes first.
+// One token: 1 for experts that are on, else 0. Equal keys: the lower index comes first.
 void Router::choose(const RouterWeights& weights, const float* scores, float* gates) {
   const RoutedFfn& routed = config_.routed;
   const auto experts = static_cast<std::size_t>(routed.experts);
@@ -79,55 +80,127 @@ void Router::choose(const RouterWeights& weights, const float* scores, float* ga
   for (std::size_t e = 0; e < weights.bias.size(); ++e) keys_[e] += weights.bias[e];
   if (routed.threshold) {
     for (std::size_t e = 0; e < experts; ++e) gates[e] = keys_[e] > 0 ? 1.0F : 0.0F;
-  } else {
-    order_.resize(experts);
-    std::iota(order_.begin(), order_.end(), 0);
-    const auto before = [&](std::int64_t a, std::int64_t b) {  // not a number comes first, as a large one
-      const float x = keys_[static_cast<std::size_t>(a)], y = keys_[static_cast<std::size_t>(b)];
-      return std::isnan(y) ? false : std::isnan(x) || x > y;
-    };
-    std::stable_sort(order_.begin(), order_.end(), before);
-    std::fill(gates, gates + experts, 0.0F);
-    for (std::int64_t i = 0; i < weights.neurons.active; ++i) gates[order_[static_cast<std::size_t>(i)]] = 1;
+    return;
   }
-  if (std::all_of(weights.scale.begin(), weights.scale.end(), [](float u) { return u == 0; })) return;
-  const float largest = *std::max_element(scores, scores + experts);
-  float sum = 0;
-  for (std::size_t e = 0; e < experts; ++e) sum += std::exp(scores[e] - largest);
-  for (std::size_t e = 0; e < experts; ++e)
-    if (gates[e] != 0) gates[e] = 1 + std::exp(scores[e] - largest) / sum * weights.scale[e];
+  order_.resize(experts);
+  std::iota(order_.begin(), order_.end(), 0);
+  const auto before = [&](std::int64_t a, std::int64_t b) {  // not a number comes first, as a large one
+    const float x = keys_[static_cast<std::size_t>(a)], y = keys_[static_cast<std::size_t>(b)];
+    return std::isnan(y) ? false : std::isnan(x) || x > y;
+  };
+  std::stable_sort(order_.begin(), order_.end(), before);
+  std::fill(gates, gates + experts, 0.0F);
+  for (std::int64_t i = 0; i < weights.neurons.active; ++i) gates[order_[static_cast<std::size_t>(i)]] = 1;
 }
 
-std::span<const float> Router::gates_of_scores(const RouterWeights& weights, std::span<const float> scores) {
-  gates_.resize(scores.size());
+// Standard deviation of each score of a token under a relative error of 1 in each element of x, independent
+// ones; for rows an upper bound, by the norms of A and B.
+std::vector<double> Router::deviations(const RouterWeights& weights, ConstRows x, std::int64_t token,
+                                       const float* scores) const {
+  const RoutedFfn& routed = config_.routed;
+  const double size = norm_of(x.row(token), x.width) / std::sqrt(static_cast<double>(x.width));
+  const auto norm_of_row = [&](const std::vector<float>& matrix, std::int64_t row) {
+    return static_cast<double>(norm_of(matrix.data() + row * x.width, x.width));
+  };
+  std::vector<double> out;
+  for (std::int64_t e = 0; e < routed.experts; ++e) {
+    double squares = 0;
+    if (routed.has_weight()) squares += std::pow(norm_of_row(weights.weight, e), 2);
+    const std::int64_t rows = routed.rank, first = e * rows, at = (token * routed.experts + e) * rows;
+    double a = 0, b = 0, a_matrix = 0, b_matrix = 0;
+    for (std::int64_t k = 0; k < rows; ++k) {
+      const double value_a = rows_a_[static_cast<std::size_t>(at + k)],
+                   value_b = rows_b_[static_cast<std::size_t>(at + k)];
+      const double row_a = norm_of_row(weights.gate, first + k), row_b = norm_of_row(weights.up, first + k);
+      a += value_a * value_a;
+      b += value_b * value_b;
+      a_matrix += row_a * row_a;
+      b_matrix += row_b * row_b;
+      if (routed.router == RouterKind::Neuron)  // value_a is the product; no activation is steeper than 1.1
+        squares +=
+            std::pow(1.1 * value_b * row_a, 2) + (value_b == 0 ? 0 : std::pow(value_a / value_b * row_b, 2));
+    }
+    if (routed.router == RouterKind::LowRank) squares += b * a_matrix + a * b_matrix;
+    out.push_back(size * std::sqrt(squares));
+    if (routed.router == RouterKind::Oracle) out.back() = std::abs(scores[e]) + norm_of_row(weights.mean, e);
+  }
+  return out;
+}
+
+// After choose() of a token: records its choice, or puts the given one in its place.
+void Router::apply_trace(const RouterWeights& weights, ConstRows x, std::int64_t position, std::int64_t token,
+                         const float* scores, float* gates) {
+  if (trace_ == nullptr) return;
   const auto experts = static_cast<std::size_t>(config_.routed.experts);
-  for (std::size_t at = 0; at < scores.size(); at += experts)
-    choose(weights, scores.data() + at, gates_.data() + at);
+  const auto at = static_cast<std::size_t>(weights.layer * trace_->length + position + token) * experts;
+  LACUNA_ASSERT(position + token < trace_->length);
+  if (!trace_->follow) {
+    if (trace_->on.size() < at + experts) trace_->on.resize(at + experts);
+    for (std::size_t e = 0; e < experts; ++e) trace_->on[at + e] = gates[e] != 0;
+    return;
+  }
+  LACUNA_ASSERT(at + experts <= trace_->on.size());
+  const std::uint8_t* on = trace_->on.data() + at;
+  std::size_t different = 0, own = 0, given = 0;
+  for (std::size_t e = 0; e < experts; ++e) {
+    different += (on[e] != 0) != (gates[e] != 0);
+    own += gates[e] != 0;
+    given += on[e] != 0;
+  }
+  if (different == 0) return;
+  const bool excusable = scores != nullptr && (own == given || config_.routed.threshold);
+  trace_->doubt =
+      std::max(trace_->doubt, !excusable ? std::numeric_limits<double>::infinity()
+                                         : route_doubt(keys_, deviations(weights, x, token, scores),
+                                                       {on, experts}, config_.routed.threshold));
+  for (std::size_t e = 0; e < experts; ++e) gates[e] = on[e] != 0 ? 1.0F : 0.0F;
+}
+
+std::span<const float> Router::gates_of_scores(const RouterWeights& weights, std::span<const float> scores,
+                                               ConstRows x, std::int64_t position) {
+  gates_.resize(scores.size());
+  const std::int64_t experts = config_.routed.experts;
+  const bool scaled = std::any_of(weights.scale.begin(), weights.scale.end(), [](float u) { return u != 0; });
+  for (std::int64_t t = 0; t < x.count; ++t) {
+    const float* score = scores.data() + t * experts;
+    float* gates = gates_.data() + t * experts;
+    choose(weights, score, gates);
+    apply_trace(weights, x, position, t, score, gates);
+    if (!scaled) continue;
+    const float largest = *std::max_element(score, score + experts);
+    float sum = 0;
+    for (std::int64_t e = 0; e < experts; ++e) sum += std::exp(score[e] - largest);
+    for (std::int64_t e = 0; e < experts; ++e)
+      if (gates[e] != 0)
+        gates[e] = 1 + std::exp(score[e] - largest) / sum * weights.scale[static_cast<std::size_t>(e)];
+  }
   return gates_;
+}
+
+// In double: two experts whose scores differ in the last bits must not change places.
+void Router::choose_at_random(const RouterWeights& weights, std::int64_t position, float* gates) {
+  const RoutedFfn& routed = config_.routed;
+  const std::uint64_t key = random_router_key(routed.seed, weights.layer);
+  order_.resize(static_cast<std::size_t>(routed.experts));
+  std::iota(order_.begin(), order_.end(), 0);
+  std::stable_sort(order_.begin(), order_.end(), [&](std::int64_t a, std::int64_t b) {
+    return random_score(key, position, a) > random_score(key, position, b);
+  });
+  for (std::int64_t i = 0; i < weights.neurons.active; ++i) gates[order_[static_cast<std::size_t>(i)]] = 1;
 }
 
 std::span<const float> Router::gates(const RouterWeights& weights, ConstRows x, std::int64_t position) {
   const RoutedFfn& routed = config_.routed;
   LACUNA_ASSERT(routed.router != RouterKind::Oracle);
-  if (routed.router == RouterKind::None) {
-    gates_.assign(static_cast<std::size_t>(x.count * routed.experts), 0);
-    return gates_;
-  }
-  if (routed.router != RouterKind::Random) {
+  if (routed.has_scores()) {
     score(weights, x);
-    return gates_of_scores(weights, scores_);
+    return gates_of_scores(weights, scores_, x, position);
   }
-  // In double: two experts whose scores differ in the last bits must not change places.
-  const std::uint64_t key = random_router_key(routed.seed, weights.layer);
   gates_.assign(static_cast<std::size_t>(x.count * routed.experts), 0);
   for (std::int64_t t = 0; t < x.count; ++t) {
-    order_.resize(static_cast<std::size_t>(routed.experts));
-    std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(), [&](std::int64_t a, std::int64_t b) {
-      return random_score(key, position + t, a) > random_score(key, position + t, b);
-    });
-    for (std::int64_t i = 0; i < weights.neurons.active; ++i)
-      gates_[static_cast<std::size_t>(t * routed.experts + order_[static_cast<std::size_t>(i)])] = 1;
+    float* gates = gates_.data() + t * routed.experts;
+    if (routed.router == RouterKind::Random) choose_at_random(weights, position + t, gates);
+    apply_trace(weights, x, position, t, nullptr, gates);
   }
   return gates_;
 }

@@ -9,6 +9,7 @@
 #include "kernels/matrix.h"
 #include "kernels/scratch.h"
 #include "src/arch/model_config.h"
+#include "src/infer/route_trace.h"
 #include "src/infer/thread_pool.h"
 
 namespace lacuna {
@@ -32,13 +33,21 @@ class Router {
   // depend on its companions. Valid until the next call.
   std::span<const float> gates(const RouterWeights& weights, ConstRows x, std::int64_t position);
   // The same from scores [tokens, E] that somebody else made (oracle).
-  std::span<const float> gates_of_scores(const RouterWeights& weights, std::span<const float> scores);
+  std::span<const float> gates_of_scores(const RouterWeights& weights, std::span<const float> scores,
+                                         ConstRows x, std::int64_t position);
+  // From now on choices are recorded in `trace` or taken from it; it outlives their use. Null: neither.
+  void trace(RouteTrace* trace) { trace_ = trace; }
 
  private:
   void project(const std::vector<float>& matrix, ConstRows x, std::vector<float>& out);
   void score(const RouterWeights& weights, ConstRows x);
   void score_rows(std::int64_t tokens);
   void choose(const RouterWeights& weights, const float* scores, float* gates);
+  void choose_at_random(const RouterWeights& weights, std::int64_t position, float* gates);
+  void apply_trace(const RouterWeights& weights, ConstRows x, std::int64_t position, std::int64_t token,
+                   const float* scores, float* gates);
+  std::vector<double> deviations(const RouterWeights& weights, ConstRows x, std::int64_t token,
+                                 const float* scores) const;
 
   const ModelConfig& config_;
   ThreadPool& pool_;
@@ -46,6 +55,7 @@ class Router {
   std::vector<float> scores_, rows_a_, rows_b_, gates_;
   std::vector<float> keys_;
   std::vector<std::int64_t> order_;
+  RouteTrace* trace_ = nullptr;
 };
 
 }  // namespace lacuna

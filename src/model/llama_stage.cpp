@@ -168,11 +168,12 @@ struct LlamaStage::State {
 
   // The recipe's look at a block's FFN after its forward.
   void show_ffn(int layer, const BlockStash& block) {
-    if (!observer && !input_observer) return;
+    if (!observer && !input_observer && !expert_observer) return;
     const c10::InferenceMode off(false);  // what the observer keeps shall be ordinary tensors
     const c10::NoGradGuard no_autograd;
     if (observer) observer(layer, block.gate, block.up, block.product);
     if (input_observer) input_observer(layer, context.shards.gather(block.norm2, context.work.all));
+    if (expert_observer && block.experts.defined()) expert_observer(layer, block.experts);
   }
   void show_output_grad(int layer, const at::Tensor& grad) {
     if (!grad_observer) return;
@@ -242,7 +243,7 @@ struct LlamaStage::State {
   std::size_t block_count = 0;
   std::vector<std::int64_t> keep_logits;
   FfnObserver observer;
-  TokenObserver input_observer, grad_observer;
+  TokenObserver input_observer, grad_observer, expert_observer;
   StateObserver state_observer;
   std::vector<std::vector<double>> kept_logits;
   std::function<void(int)> reduce_hook;
@@ -294,6 +295,9 @@ void LlamaStage::observe_states(StateObserver observer) {
 }
 void LlamaStage::observe_ffn_inputs(TokenObserver observer) {
   state_->input_observer = std::move(observer);
+}
+void LlamaStage::observe_experts(TokenObserver observer) {
+  state_->expert_observer = std::move(observer);
 }
 void LlamaStage::observe_ffn_output_grads(TokenObserver observer) {
   state_->grad_observer = std::move(observer);

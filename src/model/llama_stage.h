@@ -83,6 +83,8 @@ class LlamaStage : public Stage {
   // block's backward. Null: none.
   using TokenObserver = std::function<void(int layer, const at::Tensor& rows)>;
   void observe_ffn_inputs(TokenObserver observer);
+  // Routed models: the gates of all tokens' experts [tokens, E], 0: off.
+  void observe_experts(TokenObserver observer);
   void observe_ffn_output_grads(TokenObserver observer);
 
   // For a model that is only a teacher: last stage, the final norm's output [tokens/tp, hidden] of each

@@ -29,6 +29,7 @@ TEST(RoundTrip, EverythingComesBack) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   probe.logits = {{1.0 / 3, -0.0}, {nan, 5e-324}, {std::numeric_limits<double>::infinity(), 1e300}};
   probe.compute = "fp64";
+  probe.routes = {{1, 0, 1, 1, 0, 0}, {}, {0, 1}};
   SaveOptions options;
   options.run_id = "abcdef";
   options.generation = "7";
@@ -50,6 +51,7 @@ TEST(RoundTrip, EverythingComesBack) {
   EXPECT_EQ(got.config_ini, meta.config_ini);
   EXPECT_EQ(got.kind, "import");
   EXPECT_EQ(got.probe.sequences, probe.sequences);
+  EXPECT_EQ(got.probe.routes, probe.routes);
   EXPECT_EQ(got.probe.compute, "fp64");
   ASSERT_EQ(got.probe.logits.size(), probe.logits.size());
   for (std::size_t i = 0; i < probe.logits.size(); ++i)

@@ -153,6 +153,32 @@ TEST(RoundTrip, RoutedModelsReadBackAndAreTheDenseModelToOthers) {
     }
 }
 
+// Weights rounded to bf16 move scores: choices that are then others follow the probe's, and only those may.
+TEST(Export, FollowsTheProbesExpertsAsFarAsRoundingExcuses) {
+  const test::TempFolder folder;
+  ModelConfig config = routed_config(RouterKind::Linear, Activation::Silu);
+  config.routed.experts = 6;
+  config.routed.active = {3};
+  test::put_checkpoint(folder / "run", config, DType::F32, 1);
+  const SelfCheck check = export_to(folder / "run", folder / "out", DType::BF16).check;
+  EXPECT_LT(check.doubt, check.doubt_bound);
+  EXPECT_GT(check.doubt_bound, 0);
+
+  const CheckpointReader reader(folder / "run");
+  Probe probe = reader.meta().probe;
+  for (std::size_t i = 0; i < 6; ++i)
+    probe.routes[1][i] = 1 - probe.routes[1][i];  // token 0: the other three
+  const SelfCheck other = self_check(folder / "out", probe, DType::BF16, 1);
+  EXPECT_FALSE(other.passed());
+  EXPECT_GT(other.doubt, other.doubt_bound);
+  probe = reader.meta().probe;
+  probe.routes[1][0] = 1 - probe.routes[1][0];  // one more or one less
+  EXPECT_EQ(self_check(folder / "out", probe, DType::BF16, 1).doubt, std::numeric_limits<double>::infinity());
+  probe.routes[1].pop_back();
+  test::expect_refused([&] { self_check(folder / "out", probe, DType::BF16, 1); },
+                       "has 59 routes for 5 tokens");
+}
+
 TEST(Export, NeverRoundsARouter) {
   const test::TempFolder folder;
   test::put_checkpoint(folder / "run", routed_config(RouterKind::Random, Activation::Silu), DType::F32, 1);

@@ -58,7 +58,11 @@ inline std::string put_checkpoint(const std::string& run, const ModelConfig& con
   Engine engine(ModelSource(std::move(contents)), {1, "auto", 0});
   for (const std::vector<std::int32_t>& ids : {std::vector<std::int32_t>{3}, {1, 5, 9, 2, 16}}) {
     engine.reset();
+    RouteTrace trace;
+    trace.length = static_cast<std::int64_t>(ids.size());
+    if (config.is_routed()) engine.trace_routes(&trace);
     const std::span<const float> logits = engine.prefill(ids);
+    if (config.is_routed()) meta.probe.routes.push_back(trace.on);
     meta.probe.sequences.push_back(ids);
     meta.probe.logits.emplace_back(logits.begin(), logits.end());
     meta.probe.logits.back()[4] += disturb;

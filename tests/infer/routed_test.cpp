@@ -126,6 +126,31 @@ TEST(RoutedEngine, ReadsOnlyWhatIsOn) {
   EXPECT_EQ(all - some, 3.0 * 30 * 3 * 48 * 4);  // layers, neurons, gate and up and down, hidden, fp32
 }
 
+TEST(RoutedEngine, RecordsAndFollowsRoutes) {
+  for (const RouterKind kind : kKinds) {
+    const ModelConfig config = routed_config(kind);
+    const std::vector<std::int32_t> ids = some_ids(9, config.vocab);
+    Engine engine(ModelMaker(config, DType::F32, false).make(), {1});
+    RouteTrace trace;
+    trace.length = 9;
+    engine.trace_routes(&trace);
+    const std::vector<float> own = all_logits(engine, ids);
+    ASSERT_EQ(trace.on.size(), 3u * 9 * 5);
+    std::int64_t on = 0;
+    for (const std::uint8_t one : trace.on) on += one;
+    EXPECT_EQ(on, kind == RouterKind::None ? 0 : 9 * (2 + 3 + 1));
+    trace.follow = true;
+    EXPECT_EQ(all_logits(engine, ids), own);
+    EXPECT_EQ(trace.doubt, 0);
+    const std::vector<std::uint8_t> first(trace.on.begin(), trace.on.begin() + 5);
+    std::rotate(trace.on.begin(), trace.on.begin() + 1, trace.on.begin() + 5);  // other experts, as many
+    if (std::equal(first.begin(), first.end(), trace.on.begin())) continue;
+    EXPECT_NE(all_logits(engine, ids), own) << name_of(kind);
+    EXPECT_GT(trace.doubt, 1e-3) << name_of(kind);
+    EXPECT_EQ(std::isinf(trace.doubt), !config.routed.has_bias()) << name_of(kind);
+  }
+}
+
 TEST(RoutedEngine, RefusesTheOracleOffTheDensePath) {
   const ModelConfig config = routed_config(RouterKind::Oracle);
   EXPECT_EQ(Engine(ModelMaker(config, DType::F32, false).make(), {1}).path(), FfnPath::Dense);
