@@ -11,9 +11,11 @@
 #include <thread>
 
 #include "launch/output.h"
+#include "launch/plan_memory.h"
 #include "launch/train_verbs/agreement.h"
 #include "launch/train_verbs/parent_model.h"
 #include "launch/train_verbs/run_folder.h"
+#include "parallel/plan/make_schedule.h"
 #include "parallel/run/local_communicator.h"
 #include "parallel/run/mpi/mpi_session.h"
 #include "src/base/file.h"
@@ -110,8 +112,22 @@ Json report_on_variants(const TrainingJob& job, ParallelContext& context, const 
   return report;
 }
 
-void report_memory(ParallelContext& context, const ModelRunner& runner) {
-  const std::vector<RankBytes> stages = runner.memory();
+// Bytes of each class, from the tables alone: said before anything is allocated, so that a run that does not
+// fit has named what does not.
+std::vector<RankBytes> predict_memory(const ParallelContext& context, const TrainOptions& o,
+                                      const ModelConfig& model) {
+  PlannedRun run;
+  run.model = model;
+  run.shape = {o.micro_batch, o.seq_len, o.tp, parse_dtype(o.dtype)};
+  run.dp = o.dp;
+  run.stash = o.recompute ? StashKind::Recompute : StashKind::Full;
+  run.cuda = context.model_device.is_cuda();
+  run.cuts.assign(o.cuts.begin(), o.cuts.end());
+  const auto micros = static_cast<int>(o.global_batch / (o.micro_batch * o.dp));
+  return planned_memory(make_schedule(o.schedule, o.pp, micros, o.bpipe, o.pieces), run);
+}
+
+void report_memory(const ParallelContext& context, const std::vector<RankBytes>& stages) {
   if (!context.is_main()) return;
   const auto text = [](std::size_t bytes) { return short_bytes(static_cast<double>(bytes)); };
   for (std::size_t stage = 0; stage < stages.size(); ++stage) {
@@ -212,8 +228,9 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   const bool begins = first_time(job, context, ready);
   if (begins && job.recipe && job.recipe->wants_calibration()) calibrate(job, context, ready);
   const Json report = begins ? report_on_variants(job, context, ready) : Json{};
+  const std::vector<RankBytes> predicted = predict_memory(context, job.options, ready.child);
+  report_memory(context, predicted);
   ModelRunner runner(context, job.options, ready.child);
-  report_memory(context, runner);
   if (ready.teacher) {
     runner.distil_from(ready.teacher->config, ready.teacher->weights, job.options.distil);
     if (context.is_main())
@@ -232,8 +249,7 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   }
   const TrainResult result = trainer.run();
   const std::vector<GpuMemory> gpus = gpu_memory(
-      context,
-      static_cast<std::int64_t>(runner.memory()[static_cast<std::size_t>(context.place.pp)].total()));
+      context, static_cast<std::int64_t>(predicted[static_cast<std::size_t>(context.place.pp)].total()));
   runner.close();
   const int code = result.stopped ? static_cast<int>(ErrorKind::Stopped) : 0;
   if (context.is_main()) {

@@ -89,7 +89,8 @@ void check_host_memory(const ModelConfig& config, DType dtype) {
 std::unique_ptr<RandomModel> make_model(const Request& request, const ModelConfig& config, const char* path) {
   const DType dtype = request.model.dtype == "fp32" ? DType::F32 : DType::BF16;
   const std::int64_t context = std::min(config.max_positions, request.prompt + request.tokens);
-  if (request.model.on_gpu(config)) return make_random_gpu_model(config, dtype, path, context);
+  if (request.model.on_gpu(config))
+    return make_random_gpu_model(config, request.model.gpu_options(), path, context);
   check_host_memory(config, dtype);
   return make_random_model(config, dtype, path, request.model.engine.threads, context);
 }
@@ -100,14 +101,26 @@ DecodeSpeed measure_random(const Request& request, const ModelConfig& config, Ra
                         random_prompt(request, config.vocab), request.tokens);
 }
 
+ModelConfig bench_routed(const Request& request, const ModelConfig& config, BenchTable& table) {
+  LACUNA_CHECK(!request.model.on_gpu(config), ErrorKind::Usage,
+               "routed FFNs do not run on a GPU yet: --device cpu measures this shape");
+  log_info("{}: random weights, routed", request.arch);
+  const std::unique_ptr<RandomModel> model = make_model(request, config, "sparse");
+  table.rows.push_back({"routed", measure_random(request, config, *model)});
+  return config;
+}
+
 // The dense row is the silu model of the shape: what a user would run instead.
 ModelConfig bench_arch(const Request& request, BenchTable& table) {
-  const ModelConfig dense = arch_of(request, Activation::Silu);
+  const ModelConfig shape = arch_of(request, Activation::Silu);
+  ModelConfig dense = shape;
+  dense.routed = {};
   {
     log_info("{}: random weights, dense", request.arch);
     const std::unique_ptr<RandomModel> model = make_model(request, dense, "dense");
     table.rows.push_back({"dense", measure_random(request, dense, *model)});
   }
+  if (shape.is_routed()) return bench_routed(request, shape, table);
   const Activation activation = parse_activation(request.activation);
   if (activation == Activation::Silu) return dense;
   const ModelConfig sparse = arch_of(request, activation);

@@ -3,7 +3,6 @@
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/convert/checkpoint_source.h"
-#include "src/infer/cuda/cuda_inference.h"
 
 namespace lacuna {
 
@@ -20,6 +19,7 @@ void ModelFlags::declare_device(Options& options) {
   options.flag("device", device, "auto | cpu | cuda; auto: a GPU where there is one")
       .flag("dtype", dtype,
             "of weights on a GPU: auto | bf16 | fp32; auto: bf16 stays bf16, all else is fp32")
+      .flag("one-kernel", one_kernel, "on a GPU: a token as one kernel for all phases; the same bits")
       .flag("threads", engine.threads, "CPU threads; 0 = as many as this process may run on");
 }
 
@@ -40,7 +40,7 @@ namespace {
 
 std::unique_ptr<Engine> make_engine(ModelSource source, const ModelFlags& flags, EngineOptions options) {
   if (flags.on_gpu(source.config()))
-    options.backend = gpu_backend(flags.dtype);
+    options.backend = gpu_backend(flags.gpu_options());
   else
     LACUNA_CHECK(flags.dtype == "auto", ErrorKind::Usage,
                  "--dtype {} is for --device cuda; the CPU computes in fp32 from the stored types",

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "launch/options.h"
+#include "src/infer/cuda/cuda_inference.h"
 #include "src/infer/engine.h"
 #include "src/text/tokenizer.h"
 
@@ -12,13 +13,15 @@ namespace lacuna {
 
 struct ModelFlags {
   std::string model, tokenizer, device = "auto", dtype = "auto";
+  bool one_kernel = false;
   EngineOptions engine;
   void declare(Options& options);
-  // --device, --dtype and --threads alone.
+  // --device, --dtype, --one-kernel and --threads alone.
   void declare_device(Options& options);
   // True: on the GPU. A model's config decides under "auto": a GPU runs no routed FFN yet. Error(Usage) when
   // the device is unknown or cannot be had, and for --dtype without a GPU.
   bool on_gpu(const ModelConfig& config) const;
+  GpuOptions gpu_options() const { return {dtype, one_kernel}; }
 };
 
 struct OpenedModel {

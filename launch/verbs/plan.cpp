@@ -6,7 +6,7 @@
 #include "launch/options.h"
 #include "launch/output.h"
 #include "launch/verb.h"
-#include "launch/verbs/plan_memory.h"
+#include "launch/plan_memory.h"
 #include "parallel/plan/make_schedule.h"
 #include "parallel/plan/simulate.h"
 #include "parallel/plan/text.h"

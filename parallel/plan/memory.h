@@ -24,6 +24,7 @@ struct RankBytes {
   std::size_t boundaries = 0;   // receive and send buffers of both kinds
   std::size_t workspace = 0;
   std::size_t one_stash = 0;  // of one micro-batch; part of own_stashes
+  bool operator==(const RankBytes&) const = default;
   std::size_t total() const {
     return weights + gradients + optimizer + own_stashes + guest_area + boundaries + workspace;
   }

@@ -7,12 +7,14 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "parallel/plan/make_schedule.h"
 #include "src/arch/scratch.h"
 #include "src/base/error.h"
 #include "src/base/math.h"
 #include "src/model/cuda/ops.h"
+#include "src/train/route_recorder.h"
 #include "src/train/teacher.h"
 
 namespace lacuna {
@@ -56,6 +58,7 @@ struct ModelRunner::State {
     std::unique_ptr<Executor> executor;
   };
   std::map<int, ForwardPass> forward_only;
+  bool rehearsed = false;
   std::unique_ptr<Teacher> teacher;
   double teacher_share = 0;
 
@@ -83,17 +86,32 @@ struct ModelRunner::State {
     return valid;
   }
 
-  void run_forward_only(StepBatch batch) {
+  // The executor of a forward-only pass over such a batch, ready to run.
+  Executor& forward_executor(const StepBatch& batch) {
     const int count = batch.micros;
-    batch.gradients = false;
     ForwardPass& pass = forward_only[count];
-    if (!pass.executor) {
-      pass.schedule = make_forward_schedule(options.pp, count, options.pieces);
-      pass.executor = std::make_unique<Executor>(pass.schedule, context.model_pp(), stage, context.progress,
-                                                 *context.device);
-    }
+    if (pass.executor) return *pass.executor;
+    pass.schedule = make_forward_schedule(options.pp, count, options.pieces);
+    pass.executor = std::make_unique<Executor>(pass.schedule, context.model_pp(), stage, context.progress,
+                                               *context.device);
+    StepBatch trial = batch;
+    trial.gradients = false;
+    rehearse(*pass.executor, std::move(trial));
+    return *pass.executor;
+  }
+
+  // On GPUs in a pipeline: kernels are loaded and memory is taken while no peer waits (Executor::rehearse).
+  void rehearse(Executor& which, StepBatch batch) {
+    if (!context.model_device.is_cuda() || options.pp == 1) return;
     stage.begin_step(std::move(batch));
-    pass.executor->run();
+    which.rehearse();
+  }
+
+  void run_forward_only(StepBatch batch) {
+    Executor& pass = forward_executor(batch);
+    batch.gradients = false;
+    stage.begin_step(std::move(batch));
+    pass.run();
     collect();
   }
 
@@ -136,6 +154,10 @@ StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals)
   State& s = *state_;
   const std::int64_t valid = s.complete(batch);
   if (s.teacher) batch.soft = s.teacher->targets(batch, s.teacher_share);
+  if (!std::exchange(s.rehearsed, true)) {
+    s.rehearse(s.executor, batch);
+    drop_gradients();
+  }
   s.stage.begin_step(std::move(batch));
   s.executor.run();
   if (s.config.tied_embeddings) s.optimizer.add_tied(0, s.options.pp - 1);
@@ -188,6 +210,7 @@ StepNumbers ModelRunner::evaluate(StepBatch batch) {
 
 void ModelRunner::calibrate(StepBatch batch, const LlamaStage::FfnObserver& observer) {
   state_->complete(batch);
+  state_->forward_executor(batch);  // before anybody looks
   state_->stage.observe_ffn(observer);
   state_->run_forward_only(std::move(batch));
   state_->stage.observe_ffn(nullptr);
@@ -195,6 +218,7 @@ void ModelRunner::calibrate(StepBatch batch, const LlamaStage::FfnObserver& obse
 
 void ModelRunner::calibrate_inputs(StepBatch batch, const LlamaStage::TokenObserver& observer) {
   state_->complete(batch);
+  state_->forward_executor(batch);  // before anybody looks
   state_->stage.observe_ffn_inputs(observer);
   state_->run_forward_only(std::move(batch));
   state_->stage.observe_ffn_inputs(nullptr);
@@ -231,9 +255,17 @@ Probe ModelRunner::probe(const std::vector<std::vector<std::int32_t>>& sequences
     last.push_back(static_cast<std::int64_t>(k * width + length - 1));
   s.complete(batch);
   s.stage.keep_logits(last);
+  RouteRecorder routes(s.config, {sequences.size(), length, per_micro, width});
+  if (s.config.is_routed()) {
+    s.forward_executor(batch);  // before anybody looks
+    s.stage.observe_experts([&](int layer, const at::Tensor& gates) { routes.see(layer, gates); });
+  }
   s.run_forward_only(std::move(batch));
+  s.stage.observe_experts(nullptr);
   std::vector<std::vector<double>> kept = s.stage.kept_logits();
   s.stage.keep_logits({});
+  std::vector<std::vector<std::uint8_t>> on;
+  if (s.config.is_routed()) on = routes.merge(*s.context.control);
   if (s.context.place.pp != s.options.pp - 1) return {};
 
   const auto local = static_cast<std::size_t>(ceil_div(s.config.vocab, s.options.tp));
@@ -249,6 +281,7 @@ Probe ModelRunner::probe(const std::vector<std::vector<std::int32_t>>& sequences
     probe.logits.push_back(std::move(all));
   }
   probe.sequences = sequences;
+  probe.routes = std::move(on);
   const bool holds = s.context.place.tp == 0 && s.context.place.dp == 0;
   return holds ? probe : Probe{};
 }

@@ -57,6 +57,10 @@ TEST_P(LayoutSweep, PipelineCutsScheduleBpipeAndRecomputeChangeNoBit) {
         EXPECT_EQ(run.stats[rank].peak_own_bytes, run.memory[rank].own_stashes) << "rank " << rank;
         EXPECT_EQ(run.stats[rank].peak_guest_bytes, run.memory[rank].guest_area) << "rank " << rank;
       }
+      for (std::size_t stage = 0; stage < run.planned.size(); ++stage) {
+        const std::size_t first_rank = stage * static_cast<std::size_t>(options.tp * options.dp);
+        EXPECT_EQ(run.planned[stage], run.memory[first_rank]) << "stage " << stage;
+      }
       if (options.bpipe == "tight") {
         std::int64_t evictions = 0;
         for (const ExecutorStats& stats : run.stats) evictions += stats.evictions;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "launch/verb.h"
-#include "launch/verbs/plan_memory.h"
+#include "launch/plan_memory.h"
 #include "parallel/plan/make_schedule.h"
 #include "src/arch/parameters.h"
 #include "src/base/error.h"

@@ -45,7 +45,9 @@ struct RunNumbers {
   GlobalTensors first_gradients;     // of step 1, before clipping
   GlobalTensors weights;             // after the last step
   std::vector<ExecutorStats> stats;  // by rank
-  std::vector<RankBytes> memory;     // by rank
+  std::vector<RankBytes> memory;     // by rank: what is held
+  std::vector<RankBytes>
+      planned;  // of the first tensor- and data-parallel rank of each stage, from the tables
 };
 
 // `steps` steps of small_model() (or of `config`) under `options`, with --distil from small_teacher(); on

@@ -1,4 +1,4 @@
-#include "launch/verbs/plan_memory.h"
+#include "launch/plan_memory.h"
 
 #include <algorithm>
 
