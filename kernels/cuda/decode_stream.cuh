@@ -1,5 +1,5 @@
 // Device parts of the decode kernels. A warp walks rows of weights in lines of 512 bytes, 16 a lane, which
-// pass through a ring in shared memory: kDepth lines are always under way, across rows and from before the
+// pass through a ring in shared memory: `depth` lines are always under way, across rows and from before the
 // kernel's turn. A lane reads only what it copied itself, so the ring needs no barrier.
 #pragma once
 
@@ -14,8 +14,28 @@ namespace lacuna::cuda::decode {
 
 constexpr int kWarps = 16, kThreads = 32 * kWarps;
 constexpr int kLine = 512;  // bytes
-constexpr int kDepth = 8;   // lines under way a warp: 64 KB a multiprocessor, 8.6 MB on 132 of them
-constexpr int kRing = kDepth * kLine;
+constexpr int kDepth = 8;   // lines under way a warp: 64 KB a block of 16 warps
+
+// What a block works in. Several blocks share the rows of a matrix.
+struct Block {
+  float4* x;         // activations, as stage() lays them out
+  char* ring;        // [kWarps][depth][kLine]
+  float* sums;       // [kWarps]
+  int index, count;  // this block of so many
+  int thread, warp, lane;
+};
+__device__ inline Block block_at(float4* x, int x_floats, int depth) {
+  Block out;
+  out.x = x;
+  out.ring = reinterpret_cast<char*>(x) + x_floats * 4;
+  out.sums = reinterpret_cast<float*>(out.ring + kWarps * depth * kLine);
+  out.index = static_cast<int>(blockIdx.x);
+  out.count = static_cast<int>(gridDim.x);
+  out.thread = static_cast<int>(threadIdx.x);
+  out.warp = out.thread / 32;
+  out.lane = out.thread % 32;
+  return out;
+}
 
 // Everything of the kernels before this one in the stream is done and visible. Activations are then read past
 // the first cache (__ldcg): it may hold what they were before.
@@ -123,8 +143,31 @@ struct Row {
   int first_line;  // of x
 };
 
-// Rows 0 to rows-1 of this warp, `lines` lines each; address(k) says where row k lies.
-template <class W, class Address>
+// The rows first, first + step, ... of a matrix.
+struct MatrixRows {
+  const char* data;
+  std::size_t stride;  // bytes
+  int bytes, first, step;
+  __device__ Row operator()(int k) const {
+    return {data + static_cast<std::size_t>(first + k * step) * stride, bytes, 0};
+  }
+};
+template <class W>
+__device__ inline int row_bytes(const DecodeMatrix& matrix) {
+  return static_cast<int>(matrix.cols * sizeof(W) + 15) & ~15;
+}
+template <class W>
+__device__ inline MatrixRows rows_of(const DecodeMatrix& matrix, int first, int step) {
+  return {static_cast<const char*>(matrix.data), static_cast<std::size_t>(matrix.stride) * sizeof(W),
+          row_bytes<W>(matrix), first, step};
+}
+// How many of first, first + step, ... lie below `all`.
+__device__ inline int count_of(int all, int first, int step) {
+  return first < all ? (all - first + step - 1) / step : 0;
+}
+
+// Rows 0 to rows-1 of this warp, `lines` lines each; address(k) says where row k lies. `ring`: of the warp.
+template <class W, class Address, int depth>
 class RowStream {
  public:
   __device__ RowStream(char* ring, int rows, int lines, Address address)
@@ -136,7 +179,7 @@ class RowStream {
   }
   __device__ void start() {
 #pragma unroll
-    for (int i = 0; i < kDepth; ++i) fetch();
+    for (int i = 0; i < depth; ++i) fetch();
   }
   // finish(k, sum): all lanes have the dot product of row k.
   template <class Finish>
@@ -145,7 +188,7 @@ class RowStream {
       const int first = address_(k).first_line;
       float low = 0, high = 0;
       for (int line = first; line < first + lines_; ++line) {
-        asm volatile("cp.async.wait_group %0;" ::"n"(kDepth - 1) : "memory");
+        asm volatile("cp.async.wait_group %0;" ::"n"(depth - 1) : "memory");
         multiply(own_[slot_ * 32], x, line, lane_, low, high, W{});
         fetch();
       }
@@ -167,7 +210,7 @@ class RowStream {
       }
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
-    slot_ = (slot_ + 1) % kDepth;
+    slot_ = (slot_ + 1) % depth;
   }
 
   Address address_;
