@@ -18,10 +18,10 @@ std::string why_no_gpu() {
 std::string gpu_name() {
   absent();
 }
-BackendMaker gpu_backend(const std::string&) {
+BackendMaker gpu_backend(const GpuOptions&) {
   absent();
 }
-std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig&, DType, const std::string&,
+std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig&, const GpuOptions&, const std::string&,
                                                    std::int64_t) {
   absent();
 }

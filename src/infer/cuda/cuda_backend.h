@@ -13,9 +13,12 @@
 
 namespace lacuna {
 
+struct GpuOptions;
+StepForm step_form(const GpuOptions& options);
+
 class CudaBackend : public Backend {
  public:
-  CudaBackend(DeviceWeights weights, FfnPath path, std::int64_t context);
+  CudaBackend(DeviceWeights weights, FfnPath path, std::int64_t context, StepForm form);
   ~CudaBackend() override;
 
   std::int64_t max_step() const override { return 512; }
@@ -25,6 +28,7 @@ class CudaBackend : public Backend {
   const FfnStatistics& statistics() const override;
   void clear_statistics() override;
   DeviceWeights& weights() { return weights_; }
+  StepForm form() const { return token_step_.form(); }
 
  private:
   static constexpr std::int64_t kFew = 8;

@@ -14,10 +14,18 @@ namespace lacuna {
 std::string why_no_gpu();
 std::string gpu_name();
 
-// Backends on this thread's GPU. dtype of the matrices there: "bf16", "fp32", or "auto": bf16 stays bf16, all
-// else becomes fp32 (fp64 is rounded to it).
-BackendMaker gpu_backend(const std::string& dtype);
-std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, DType dtype,
+struct GpuOptions {
+  // Of the matrices: "bf16", "fp32", or "auto": bf16 stays bf16, all else becomes fp32 (fp64 is rounded to
+  // it).
+  std::string dtype = "auto";
+  bool one_kernel =
+      false;  // a token is one kernel rather than one for each phase (kernels/cuda/decode_token.h)
+};
+
+// Backends on this thread's GPU.
+BackendMaker gpu_backend(const GpuOptions& options);
+// With "auto" in bf16.
+std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, const GpuOptions& options,
                                                    const std::string& path, std::int64_t context);
 
 // Bytes per second of a plain read of `bytes` of GPU memory, the median of `rounds`.

@@ -11,10 +11,10 @@ namespace {
 
 class GpuRandomModel final : public RandomModel {
  public:
-  GpuRandomModel(const ModelConfig& config, DType dtype, FfnPath path, std::int64_t context)
+  GpuRandomModel(const ModelConfig& config, DType dtype, FfnPath path, std::int64_t context, StepForm form)
       : context_(context),
         backend_(DeviceWeights(decode_layout(config, dtype, config.activation != Activation::Silu)), path,
-                 context) {
+                 context, form) {
     for (const Parameter& p : parameters(config)) fill(p);
     set_zeros(0);
   }
@@ -105,12 +105,13 @@ class GpuRandomModel final : public RandomModel {
 
 }  // namespace
 
-std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, DType dtype,
+std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, const GpuOptions& options,
                                                    const std::string& path, std::int64_t context) {
   const std::string why = why_no_gpu();
   LACUNA_CHECK(why.empty(), ErrorKind::Usage, "--device cuda: {}", why);
   const FfnPath ffn = path == "sparse" ? FfnPath::Sparse : FfnPath::Dense;
-  auto out = std::make_unique<GpuRandomModel>(config, dtype, ffn, context);
+  const DType dtype = options.dtype == "fp32" ? DType::F32 : DType::BF16;
+  auto out = std::make_unique<GpuRandomModel>(config, dtype, ffn, context, step_form(options));
   LACUNA_CUDA(cudaDeviceSynchronize());
   return out;
 }

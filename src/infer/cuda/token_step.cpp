@@ -30,9 +30,9 @@ Gating gating_of(Activation activation) {
   return activation == Activation::Relu ? Gating::Relu : Gating::Silu;
 }
 
-TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path,
+TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path, StepForm form,
                      const cuda::DecodeLaunch& how)
-    : weights_(weights), cache_(cache), path_(path), how_(how) {
+    : weights_(weights), cache_(cache), path_(path), form_(form), how_(how) {
   const ModelConfig& config = weights.config();
   splits_ = splits_for(config, how.blocks);
   state_ = DeviceMemory(sizeof(StepState), "the state of a decode step");
@@ -56,27 +56,80 @@ TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, Ffn
   lists_.runs = list_runs_.as<ActiveRun>();
 }
 
+void TokenStep::place() {
+  layers_.clear();
+  for (std::int64_t layer = 0; layer < weights_.config().layers; ++layer)
+    layers_.push_back(layer_calls(layer));
+  const std::size_t bytes = layers_.size() * sizeof layers_[0];
+  if (device_layers_.bytes() < bytes) device_layers_ = DeviceMemory(bytes, "the calls of a decode step");
+  LACUNA_CUDA(cudaMemcpy(device_layers_.data(), layers_.data(), bytes, cudaMemcpyHostToDevice));
+  int device = 0, limit = 0, cooperative = 0;
+  LACUNA_CUDA(cudaGetDevice(&device));
+  LACUNA_CUDA(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  LACUNA_CUDA(cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, device));
+  if (cooperative == 0 ||
+      !cuda::decode_token_fits(token_call(), layers_[0], how_.blocks, static_cast<std::size_t>(limit)))
+    form_ = StepForm::Kernels;
+}
+
 void TokenStep::issue(const StepState* state, std::uint64_t* best) const {
-  auto* device_state = state_.as<StepState>();
-  auto* device_best = best_.as<std::uint64_t>();
-  LACUNA_CUDA(cudaMemcpyAsync(device_state, state, sizeof *state, cudaMemcpyHostToDevice, how_.stream));
+  LACUNA_CUDA(cudaMemcpyAsync(state_.data(), state, sizeof *state, cudaMemcpyHostToDevice, how_.stream));
+  if (form_ == StepForm::OneKernel)
+    cuda::decode_token(token_call(), layers_[0], how_);
+  else
+    issue_kernels();
+  LACUNA_CUDA(cudaMemcpyAsync(best, best_.data(), sizeof *best, cudaMemcpyDeviceToHost, how_.stream));
+}
+
+cuda::DecodeToken TokenStep::token_call() const {
+  auto* state = state_.as<StepState>();
+  cuda::DecodeToken out;
+  out.layers = device_layers_.as<cuda::DecodeLayer>();
+  out.count = static_cast<int>(layers_.size());
+  out.neuron_major = weights_.layout().neuron_major;
+  out.embedding = weights_.matrix(weights_.layout().embedding);
+  out.token = &state->token;
+  out.hidden = hidden();
+  out.head = head_call(hidden(), logits(), best_.as<std::uint64_t>());
+  out.met = &state->met;
+  return out;
+}
+
+void TokenStep::issue_kernels() const {
+  auto* best = best_.as<std::uint64_t>();
   cuda::DecodeLaunch first = how_;
   first.overlap = false;  // its predecessor is a copy
-  cuda::decode_embed(weights_.matrix(weights_.layout().embedding), &device_state->token, 1, hidden(), 0,
-                     device_best, first);
-  for (std::int64_t layer = 0; layer < weights_.config().layers; ++layer) block(layer);
-  head(hidden(), logits(), device_best);
-  LACUNA_CUDA(cudaMemcpyAsync(best, device_best, sizeof *best, cudaMemcpyDeviceToHost, how_.stream));
+  cuda::decode_embed(weights_.matrix(weights_.layout().embedding), &state_.as<StepState>()->token, 1,
+                     hidden(), 0, best, first);
+  for (const cuda::DecodeLayer& layer : layers_) {
+    cuda::decode_linear(layer.qkv, how_);
+    cuda::decode_attention(layer.attention, how_);
+    cuda::decode_linear(layer.output, how_);
+    if (weights_.layout().neuron_major) {
+      cuda::decode_gate_first(layer.gate_first, how_);
+      cuda::decode_active_ffn(layer.active, how_);
+      cuda::decode_add_partials(partial_.as<float>(), lists_.segments, weights_.config().hidden, hidden(),
+                                how_);
+    } else {
+      cuda::decode_gate_up(layer.gate_up, how_);
+      cuda::decode_linear(layer.down, how_);
+    }
+  }
+  head(hidden(), logits(), best);
 }
 
 void TokenStep::head(const float* hidden, float* logits, std::uint64_t* best) const {
-  cuda::DecodeLinear call;
-  call.weight = weights_.matrix(weights_.layout().head);
-  call.x = hidden;
-  call.norm = weights_.norm(weights_.layout().final_norm);
-  call.y = logits;
-  call.best = best;
-  cuda::decode_linear(call, how_);
+  cuda::decode_linear(head_call(hidden, logits, best), how_);
+}
+
+cuda::DecodeLinear TokenStep::head_call(const float* hidden, float* logits, std::uint64_t* best) const {
+  cuda::DecodeLinear out;
+  out.weight = weights_.matrix(weights_.layout().head);
+  out.x = hidden;
+  out.norm = weights_.norm(weights_.layout().final_norm);
+  out.y = logits;
+  out.best = best;
+  return out;
 }
 
 cuda::DecodeAttention TokenStep::attention(std::int64_t layer, const float* qkv, std::int64_t qkv_stride,
@@ -106,46 +159,44 @@ cuda::DecodeAttention TokenStep::attention(std::int64_t layer, const float* qkv,
   return out;
 }
 
-void TokenStep::block(std::int64_t layer) const {
-  const PlacedLayer& placed = weights_.layout().layers[static_cast<std::size_t>(layer)];
-  cuda::DecodeLinear project;
-  project.weight = weights_.matrix(placed.qkv);
-  project.x = hidden();
-  project.norm = weights_.norm(placed.attention_norm);
-  project.bias = weights_.floats(placed.qkv_bias);
-  project.y = qkv_.as<float>();
-  cuda::decode_linear(project, how_);
-  cuda::decode_attention(attention(layer, qkv_.as<float>(), 0, context_.as<float>(), 0), how_);
-  cuda::DecodeLinear output;
-  output.weight = weights_.matrix(placed.output);
-  output.x = context_.as<float>();
-  output.y = hidden();
-  output.add = true;
-  cuda::decode_linear(output, how_);
-  ffn(layer);
-}
-
-void TokenStep::ffn(std::int64_t layer) const {
+cuda::DecodeLayer TokenStep::layer_calls(std::int64_t layer) const {
   const PlacedLayer& placed = weights_.layout().layers[static_cast<std::size_t>(layer)];
   const Gating gating = gating_of(weights_.config().activation);
   const cuda::DecodeNorm norm = weights_.norm(placed.ffn_norm);
   const cuda::DecodeMatrix gate = weights_.matrix(placed.gate), up = weights_.matrix(placed.up),
                            down = weights_.matrix(placed.down);
-  if (!weights_.layout().neuron_major) {
-    cuda::decode_gate_up({gate, up, hidden(), norm, gating, product_.as<float>(), counts() + layer}, how_);
-    cuda::DecodeLinear project;
-    project.weight = down;
-    project.x = product_.as<float>();
-    project.y = hidden();
-    project.add = true;
-    return cuda::decode_linear(project, how_);
-  }
   const bool dense = path_ == FfnPath::Dense;
-  cuda::decode_gate_first({gate, hidden(), norm, gate_.as<float>(), lists_, dense}, how_);
-  cuda::decode_active_ffn({up, down, hidden(), norm, gate_.as<float>(), lists_, gating, dense,
-                           partial_.as<float>(), counts() + layer},
-                          how_);
-  cuda::decode_add_partials(partial_.as<float>(), lists_.segments, weights_.config().hidden, hidden(), how_);
+  cuda::DecodeLayer out;
+  out.qkv.weight = weights_.matrix(placed.qkv);
+  out.qkv.x = hidden();
+  out.qkv.norm = weights_.norm(placed.attention_norm);
+  out.qkv.bias = weights_.floats(placed.qkv_bias);
+  out.qkv.y = qkv_.as<float>();
+  out.attention = attention(layer, qkv_.as<float>(), 0, context_.as<float>(), 0);
+  out.output.weight = weights_.matrix(placed.output);
+  out.output.x = context_.as<float>();
+  out.output.y = hidden();
+  out.output.add = true;
+  if (weights_.layout().neuron_major) {
+    out.gate_first = {gate, hidden(), norm, gate_.as<float>(), lists_, dense};
+    out.active = {up,
+                  down,
+                  hidden(),
+                  norm,
+                  gate_.as<float>(),
+                  lists_,
+                  gating,
+                  dense,
+                  partial_.as<float>(),
+                  counts() + layer};
+  } else {
+    out.gate_up = {gate, up, hidden(), norm, gating, product_.as<float>(), counts() + layer};
+    out.down.weight = down;
+    out.down.x = product_.as<float>();
+    out.down.y = hidden();
+    out.down.add = true;
+  }
+  return out;
 }
 
 }  // namespace lacuna

@@ -1,9 +1,10 @@
-// One token through all blocks, as the sequence of decode kernels that a CUDA graph records. Token and
-// position are read from device memory, so the recording serves every step.
+// One token through all blocks, as a CUDA graph records it: one kernel that walks all phases, or a kernel for
+// each phase where the model is too wide for that. Both give the same bits. Token and position are read from
+// device memory, so the recording serves every step.
 #pragma once
 
 #include "kernels/cuda/decode_attention.h"
-#include "kernels/cuda/decode_ffn.h"
+#include "kernels/cuda/decode_token.h"
 #include "src/infer/backend.h"
 #include "src/infer/cuda/device_cache.h"
 #include "src/infer/cuda/device_weights.h"
@@ -12,15 +13,21 @@ namespace lacuna {
 
 // What a step starts from; written by the host.
 struct StepState {
-  std::int32_t token, position;
+  std::int32_t token = 0, position = 0;
+  unsigned met = 0, unused = 0;  // of decode_token
 };
+
+enum class StepForm : std::uint8_t { OneKernel, Kernels };
 
 class TokenStep {
  public:
   // All outlive this.
-  TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path,
+  TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path, StepForm form,
             const cuda::DecodeLaunch& how);
 
+  StepForm form() const { return form_; }  // Kernels where one kernel does not fit
+  // Takes over where the cache lies now; before issue(), and not while it is recorded.
+  void place();
   // Issues copies and kernels of one token; *state and *best are pinned.
   void issue(const StepState* state, std::uint64_t* best) const;
 
@@ -35,17 +42,21 @@ class TokenStep {
   const std::int32_t* position() const { return &state_.as<StepState>()->position; }
 
  private:
-  void block(std::int64_t layer) const;
-  void ffn(std::int64_t layer) const;
+  cuda::DecodeLayer layer_calls(std::int64_t layer) const;
+  cuda::DecodeLinear head_call(const float* hidden, float* logits, std::uint64_t* best) const;
+  cuda::DecodeToken token_call() const;
+  void issue_kernels() const;
 
   const DeviceWeights& weights_;
   const DeviceCache& cache_;
   FfnPath path_;
+  StepForm form_;
   cuda::DecodeLaunch how_;
   int splits_ = 1;
   cuda::ActiveLists lists_;
   DeviceMemory state_, best_, hidden_, qkv_, context_, gate_, product_, partial_, attention_partial_,
-      arrived_, counts_, logits_, list_counts_, list_runs_;
+      arrived_, counts_, logits_, list_counts_, list_runs_, device_layers_;
+  std::vector<cuda::DecodeLayer> layers_;
 };
 
 Gating gating_of(Activation activation);

@@ -21,7 +21,7 @@ std::string model_path() {
 }
 
 std::unique_ptr<Engine> engine_in(const std::string& dtype) {
-  return Engine::load(model_path(), {1, "auto", 0, gpu_backend(dtype)});
+  return Engine::load(model_path(), {1, "auto", 0, gpu_backend({dtype})});
 }
 
 Json golden() {
