@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "recipes/common/expert_outputs.h"
 #include "recipes/common/partition.h"
@@ -36,6 +37,13 @@ FfnWeights reordered(const FfnWeights& ffn, const std::vector<std::int32_t>& ord
   const at::Tensor index = at::tensor(order, at::kInt).to(ffn.gate.device());
   return {ffn.gate.index_select(0, index), ffn.up.index_select(0, index), ffn.down.index_select(1, index),
           ffn.activation};
+}
+
+// R with ‖R y‖² = yᵀ M y, M the mean of g gᵀ over tokens, scaled to mean 1 on the diagonal: what a change of
+// the output does to the loss, to second order.
+at::Tensor loss_root(const at::Tensor& moment) {
+  const auto [values, vectors] = at::linalg_eigh(moment / moment.diagonal().mean());
+  return values.clamp_min(0).sqrt().unsqueeze(1) * vectors.t();
 }
 
 double choose_chance(std::int64_t experts, std::int64_t active) {
@@ -107,12 +115,23 @@ CarvedLayer fit_experts(const LayerEvidence& e, const RoutedLayer& shape, std::v
   layer.order = std::move(order);
   const FfnWeights ffn = reordered(e.ffn, layer.order);
   const ExpertOutputs outputs(ffn, shape.begin, e.inputs);
+  const bool in_loss = options.metric == "loss" && kind != RouterKind::Oracle && e.output_moment.defined();
+  at::Tensor root;
+  std::optional<ExpertOutputs> seen_by_loss;
+  if (in_loss) {
+    root = loss_root(e.output_moment).to(ffn.down.device());
+    FfnWeights through = ffn;
+    through.down = at::matmul(root.to(at::kFloat), ffn.down);
+    seen_by_loss.emplace(through, shape.begin, e.inputs);
+  }
   layer.stand_ins = outputs.mean_outputs();
   if (!options.compensate) layer.stand_ins.zero_();
   layer.router.kind = kind;
   const bool chooses = kind != RouterKind::None && kind != RouterKind::Random;
   for (int round = 0; chooses && round <= options.refits; ++round) {
-    const at::Tensor contributions = outputs.contributions(layer.stand_ins);
+    const at::Tensor contributions = in_loss
+                                         ? seen_by_loss->contributions(at::matmul(layer.stand_ins, root.t()))
+                                         : outputs.contributions(layer.stand_ins);
     layer.router = fit(kind, e, outputs, ffn, shape, contributions, options);
     if (round == options.refits || !options.compensate) break;
     const at::Tensor scores =

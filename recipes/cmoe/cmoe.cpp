@@ -66,10 +66,9 @@ class Cmoe : public Recipe {
   bool wants_calibration() const override { return true; }
 
   void calibrate(CalibrationRun& run) override {
-    const bool heapr =
-        options_.report || options_.shared_by == NeuronScore::Heapr || options_.static_score == "heapr";
-    EvidenceCollector evidence(run, options_, heapr);
-    if (options_.trajectory == "dense" || options_.report || options_.is_static()) evidence.collect_dense();
+    EvidenceCollector evidence(run, options_, options_.needs_gradients());
+    if (options_.trajectory == "dense" || options_.needs_gradients() || options_.is_static())
+      evidence.collect_dense();
     if (options_.report) carve_static_controls(run, evidence);
     child_ = options_.trajectory == "carved" && !options_.is_static() ? carve_in_order(run, evidence)
                                                                       : carve_at_once(run, evidence);

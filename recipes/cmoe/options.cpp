@@ -12,6 +12,11 @@ RouterKind CmoeOptions::router_kind() const {
   return parse_router(router);
 }
 
+bool CmoeOptions::needs_gradients() const {
+  return report || static_score == "heapr" ||
+         (!compat && !is_static() && (shared_by == NeuronScore::Heapr || metric == "loss"));
+}
+
 std::vector<std::string> CmoeOptions::problems() const {
   std::vector<std::string> out;
   const auto want = [&](bool fine, std::string line) {
@@ -25,6 +30,7 @@ std::vector<std::string> CmoeOptions::problems() const {
   one_of("router", router, {"linear", "lowrank", "rep", "oracle", "random", "none"});
   one_of("static", static_score, {"", "rate", "energy", "flap", "heapr"});
   one_of("trajectory", trajectory, {"dense", "carved"});
+  one_of("metric", metric, {"output", "loss"});
   one_of("clusters", clusters, {"contribution", "coactivation"});
   want(experts >= 2 && experts <= 4096, fmt::format("--experts is {}, wanted 2 to 4096", experts));
   want(shared >= 0 && shared < experts,

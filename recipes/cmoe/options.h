@@ -16,6 +16,7 @@ struct CmoeOptions {
   std::string router = "linear", static_score;
   bool compensate = true;
   std::string trajectory = "dense", clusters = "contribution";
+  std::string metric = "output";
   NeuronScore shared_by = NeuronScore::Rate;
   std::int64_t top = 10, calibration_tokens = 16384, check_tokens = 2048;
   double coactivation_share = 0.1, ridge = 0.01, balance = 0;
@@ -51,6 +52,9 @@ struct CmoeOptions {
     field("cmoe.coactivation-share", coactivation_share, "of a token's neurons count as firing together");
     field("cmoe.iterations", iterations, "of a clustering, at most");
     field("cmoe.starts", starts, "clusterings of which the best stays");
+    field("cmoe.metric", metric,
+          "what the router estimates: output | loss: an expert's contribution to the output, or, as heapr "
+          "weighs it, to the loss");
     field("cmoe.ridge", ridge, "of the router's regression, in units of the input's mean variance");
     field("cmoe.refits", refits, "rounds of fitting means to the router and the router to the means");
     field("cmoe.trajectory", trajectory,
@@ -67,6 +71,8 @@ struct CmoeOptions {
 
   std::vector<std::string> problems() const;
   RouterKind router_kind() const;
+  // Whether the gradients that heapr needs must be measured.
+  bool needs_gradients() const;
   bool is_static() const { return !static_score.empty(); }
   // The routed FFN of the child of this parent; Error(Usage) when the numbers do not fit it.
   RoutedFfn routed(const ModelConfig& parent) const;

@@ -25,6 +25,8 @@ Json row_of(const VariantScore& score, const VariantScore& dense) {
   Json texts = Json::array();
   for (std::size_t t = 0; t < score.nll.size(); ++t) texts.push_back(std::exp(score.nll[t] - dense.nll[t]));
   row["ratios"] = texts;
+  row["off"] = mean(score.zeros);
+  row["off_by_text"] = score.zeros;
   return row;
 }
 
@@ -86,11 +88,13 @@ Json carving_report(const std::vector<VariantScore>& scores, const CmoeOptions& 
 }
 
 std::string carving_table(const Json& report) {
-  std::string out = fmt::format("{:<24} {:>8} {:>8}   by text\n", "model", "NLL", "ratio");
+  std::string out = fmt::format("{:<24} {:>8} {:>8} {:>6}   by text\n", "model", "NLL", "ratio", "off");
   for (const Json& row : report["models"]) {
-    out += fmt::format("{:<24} {:8.4f} {:8.4f}  ", row["model"].get<std::string>(), row["nll"].get<double>(),
-                       row["ratio"].get<double>());
-    for (const Json& ratio : row["ratios"]) out += fmt::format(" {:7.3f}", ratio.get<double>());
+    out += fmt::format("{:<24} {:8.4f} {:8.4f} {:5.1f}%  ", row["model"].get<std::string>(),
+                       row["nll"].get<double>(), row["ratio"].get<double>(), 100 * row["off"].get<double>());
+    for (std::size_t t = 0; t < row["ratios"].size(); ++t)
+      out += fmt::format(" {:7.3f} ({:4.1f}%)", row["ratios"][t].get<double>(),
+                         100 * row["off_by_text"][t].get<double>());
     out += '\n';
   }
   if (!report.contains("dividend")) return out;

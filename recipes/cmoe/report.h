@@ -1,6 +1,7 @@
 // The table of a carving: the child beside its parent, static pruning and other routers, always together.
 //
 //   ratio     exp(mean over texts of NLL − NLL of the parent): geometric mean of perplexity ratios
+//   off       share of the FFN's neurons that are off, measured on the texts: a threshold only aims at it
 //   dividend  NLL(best static) − NLL(routed): what routing earns; share: of the oracle router's
 #pragma once
 

@@ -50,9 +50,14 @@ std::vector<VariantScore> score_variants(const std::vector<Variant>& variants,
   for (const Variant& variant : variants) {
     ModelRunner model(context, options, variant.config);
     model.load(variant.weights, false);
-    VariantScore score{variant.name, {}, {}};
+    VariantScore score{variant.name, {}, {}, {}};
     for (const Text& text : texts) {
-      score.nll.push_back(model.evaluate(text.batch).loss);
+      const StepNumbers numbers = model.evaluate(text.batch);
+      score.nll.push_back(numbers.loss);
+      double zeros = 0;
+      for (const double share : numbers.report.zeros_per_layer)
+        zeros += share / static_cast<double>(variant.config.layers);
+      score.zeros.push_back(zeros);
       score.windows.push_back(text.windows);
     }
     model.close();

@@ -22,6 +22,7 @@ struct VariantScore {
   std::string name;
   std::vector<double> nll;            // of each text: mean nats a token
   std::vector<std::int64_t> windows;  // of each text
+  std::vector<double> zeros;          // of each text: share of FFN products that are 0, mean over layers
 };
 
 // Scores each variant on each token file: windows of options.seq_len tokens from its beginning, at most
