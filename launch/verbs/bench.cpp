@@ -112,6 +112,7 @@ ModelConfig bench_routed(const Request& request, const ModelConfig& config, Benc
 
 // The dense row is the silu model of the shape: what a user would run instead.
 ModelConfig bench_arch(const Request& request, BenchTable& table) {
+  const std::vector<double> shares = curve(request);
   const ModelConfig shape = arch_of(request, Activation::Silu);
   ModelConfig dense = shape;
   dense.routed = {};
@@ -126,7 +127,7 @@ ModelConfig bench_arch(const Request& request, BenchTable& table) {
   const ModelConfig sparse = arch_of(request, activation);
   log_info("{}: random weights, {}", request.arch, request.activation);
   const std::unique_ptr<RandomModel> model = make_model(request, sparse, "sparse");
-  for (const double zeros : curve(request)) {
+  for (const double zeros : shares) {
     model->set_zeros(zeros);
     table.rows.push_back(
         {fmt::format("{} {:g} %", request.activation, 100 * zeros), measure_random(request, sparse, *model)});
