@@ -1,14 +1,16 @@
 #!/bin/bash
-# Training speed on one GPU: tokens/s, MFU, predicted and measured memory of three shapes, random weights, bf16.
-# With --baseline SCRIPT (a Python program that takes SHAPE MICRO_BATCH SEQ and prints its tokens/s) that runs in the
-# same job right after each shape.
+# Speed on one GPU, random weights, bf16. Training: tokens/s, MFU, predicted and measured memory of three shapes. With
+# --decode: decoding instead, dense and over a curve of zeros, as a kernel for each phase and as one kernel. With
+# --baseline SCRIPT (a Python program that takes SHAPE MICRO_BATCH SEQ, or SHAPE CONTEXT for decoding, and prints its
+# tokens/s) that runs in the same job right after each shape.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 usage() {
   cat <<'TEXT'
-usage: launch/bench_gpu.sh [--program PATH] [--baseline SCRIPT [ARGUMENT]...] 
+usage: launch/bench_gpu.sh [--program PATH] [--decode] [--baseline SCRIPT [ARGUMENT]...]
   --program   the built lacuna (default: build/gpu/lacuna, else build/lacuna)
+  --decode    decoding instead of training
   --baseline  what to run beside it, e.g. --baseline torch_train.py compile
 TEXT
 }
@@ -16,16 +18,38 @@ TEXT
 PROGRAM=$ROOT/build/gpu/lacuna
 [ -x "$PROGRAM" ] || PROGRAM=$ROOT/build/lacuna
 BASELINE=()
+DECODE=0
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --program) [ $# -ge 2 ] || die 64 "--program needs a path"; PROGRAM=$2; shift ;;
+    --decode) DECODE=1 ;;
     --baseline) shift; BASELINE=("$@"); break ;;
     *) usage; die 64 "unknown argument $1" ;;
   esac
   shift
 done
 [ -x "$PROGRAM" ] || die 69 "$PROGRAM is not there: launch/gpu_test.sh --build-only makes build/gpu/lacuna"
+
+beside() {
+  if [ ${#BASELINE[@]} -gt 0 ]; then python3 "${BASELINE[@]}" "$@" 2> /dev/null | tail -n 1 | sed 's/^/    baseline: /'; fi
+}
+
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1
+if [ "$DECODE" = 1 ]; then
+  decode() { "$PROGRAM" bench --device cuda --prompt-tokens 512 -n 96 "$@"; }
+  for form in "" --one-kernel; do
+    for shape in mistral-7b llama3.2-1b; do
+      echo "== $shape ${form:-a kernel for each phase}"
+      decode --arch "$shape" --activation drelu $form
+    done
+    echo "== mistral-7b relu ${form:-a kernel for each phase}"
+    decode --arch mistral-7b --activation relu --zeros 0.9 $form
+  done
+  beside mistral-7b 1024
+  beside llama3.2-1b 1024
+  exit 0
+fi
 
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -51,11 +75,6 @@ P
   grep -A 12 'by kind of work' "$WORK/log" | sed 's/^/    /'
 }
 
-beside() {
-  if [ ${#BASELINE[@]} -gt 0 ]; then python3 "${BASELINE[@]}" "$@" 2> /dev/null | tail -n 1 | sed 's/^/    baseline: /'; fi
-}
-
-nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1
 measure 1B 1b 8 2048 1
 beside 1B 8 2048
 measure 1B 1b 8 2048 8
