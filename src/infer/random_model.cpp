@@ -178,7 +178,6 @@ class HostRandomModel final : public RandomModel {
 
 std::unique_ptr<RandomModel> make_random_model(const ModelConfig& config, DType dtype,
                                                const std::string& path, int threads, std::int64_t context) {
-  LACUNA_CHECK(!config.is_routed(), ErrorKind::Usage, "bench --arch measures silu, relu and drelu FFNs");
   return std::make_unique<HostRandomModel>(config, dtype, path, threads, context);
 }
 
