@@ -22,7 +22,7 @@ TEST_F(RecipeProgram, ListsAndShowsConfigurationsThatWork) {
     EXPECT_NE(dry.out.find(line), std::string::npos) << line << dry.out;
   const Ended unknown = lacuna("recipe show xrelu");
   EXPECT_EQ(unknown.exit_code, 64);
-  EXPECT_EQ(unknown.err, "lacuna: error: unknown recipe 'xrelu'; there are: drelu\n");
+  EXPECT_EQ(unknown.err, "lacuna: error: unknown recipe 'xrelu'; there are: drelu, cmoe\n");
   EXPECT_EQ(lacuna("recipe").exit_code, 64);
   EXPECT_EQ(lacuna("recipe drelu --ranks 2 -m none --data tokens.h5 -o run --start bent").err,
             "lacuna: error: recipe drelu: --start is 'bent', wanted plain or canonical (lacuna recipe drelu "

@@ -54,6 +54,18 @@ TEST_F(Result, PipelineStagesChangeNoBit) {
   EXPECT_NEAR(replicas["loss"][3].get<double>(), alone["loss"][3].get<double>(), 1e-4);
 }
 
+// Ranks as threads of one process: the same run as under mpirun, and the same refusals.
+TEST_F(Result, VirtualRanksAreRanks) {
+  const Json threads = train("threads", "--virtual-ranks 4 --pp 2 --tp 2 --steps 4 --lr 1e-3");
+  const Json processes = train("processes", "--ranks 4 --pp 2 --tp 2 --steps 4 --lr 1e-3");
+  EXPECT_EQ(threads["loss"], processes["loss"]);
+  EXPECT_EQ(threads["grad_norm"], processes["grad_norm"]);
+  EXPECT_EQ(threads["content_hash"], processes["content_hash"]);
+  const Ended both = lacuna(train_words("both", "--ranks 2 --virtual-ranks 2 --dp 2 --steps 1"));
+  EXPECT_EQ(both.exit_code, 64) << both.err;
+  EXPECT_NE(both.err.find("--virtual-ranks makes ranks of one process"), std::string::npos) << both.err;
+}
+
 TEST_F(Result, ProgressGoesToStderr) {
   const Ended ended = lacuna(
       "train --arch arch.ini --data tokens.h5 --global-batch 4 --seq-len 16 -o run --steps 2 --json --ranks "
