@@ -54,15 +54,21 @@ void CpuRoutedFfn::forward(const LayerWeights& weights, bool neuron_major, Const
   const std::span<const float> gates = choose(weights, neuron_major, x, position);
   list_parts(router, gates, x.count);
   for (std::int64_t t = 0; t < x.count; ++t) std::fill_n(out.row(t), out.width, 0.0F);
+  std::erase_if(parts_, [](const Part& part) { return part.tokens.empty() || part.begin == part.end; });
   std::int64_t computed = 0, zeros = 0, rows = 0;
   for (const Part& part : parts_) {
-    const auto tokens = static_cast<std::int64_t>(part.tokens.size());
-    if (tokens == 0 || part.begin == part.end) continue;
-    zeros += multiply(weights, part, x);
-    project_down(weights, neuron_major, part);
-    add_output(part, out);
-    computed += tokens * (part.end - part.begin);
+    computed += static_cast<std::int64_t>(part.tokens.size()) * (part.end - part.begin);
     rows += part.end - part.begin;
+  }
+  if (x.count == 1) {
+    zeros = multiply_one(weights, rows, x);
+    project_one(weights, neuron_major, out);
+  } else {
+    for (const Part& part : parts_) {
+      zeros += multiply(weights, part, x);
+      project_down(weights, neuron_major, part);
+      add_output(part, out);
+    }
   }
   add_means(router, gates, out);
   if (path_ == FfnPath::Dense) rows = config_.ffn;
@@ -190,6 +196,55 @@ void CpuRoutedFfn::add_output(const Part& part, Rows out) {
     float* to = out.row(part.tokens[i]);
     for (std::int64_t j = 0; j < hidden; ++j) to[j] += gate * from[j];
   }
+}
+
+// One token: the neurons of all parts, one behind the other, are shared out at once.
+std::int64_t CpuRoutedFfn::multiply_one(const LayerWeights& weights, std::int64_t neurons, ConstRows x) {
+  const Rows gates = resized(gate_, 1, neurons), ups = resized(up_, 1, neurons);
+  const Gating gating = gating_of(config_.activation);
+  std::atomic<std::int64_t> zeros{0};
+  pool_.split(
+      neurons, 16, 4.0 * static_cast<double>(x.width), [&](std::int64_t begin, std::int64_t end, int worker) {
+        Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];
+        std::int64_t at = 0;
+        for (const Part& part : parts_) {
+          const std::int64_t size = part.end - part.begin;
+          const std::int64_t from = std::max(begin - at, std::int64_t{0}), to = std::min(end - at, size);
+          const Rows gate{gates.data + at, 1, size, size}, up{ups.data + at, 1, size, size};
+          at += size;
+          if (from >= to) continue;
+          const ActiveRun run[] = {run_of(from, to)};
+          linear(rows_of(weights.gate, part.begin, part.end), run, x, gate, scratch);
+          linear(rows_of(weights.up, part.begin, part.end), run, x, up, scratch);
+          zeros += glu(gating, run, gate, up, gate);
+        }
+      });
+  return zeros;
+}
+
+void CpuRoutedFfn::project_one(const LayerWeights& weights, bool neuron_major, Rows out) {
+  const std::int64_t hidden = config_.hidden;
+  const Rows output = resized(output_, 1, hidden);
+  double neurons = 0;
+  for (const Part& part : parts_) neurons += static_cast<double>(part.end - part.begin);
+  const std::int64_t grain = neuron_major ? round_up(ceil_div(hidden, pool_.size()), 64) : 16;
+  pool_.split(hidden, grain, 2 * neurons, [&](std::int64_t begin, std::int64_t end, int worker) {
+    Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];
+    const ActiveRun outputs[] = {run_of(begin, end)};
+    const float* product = gate_.data();
+    for (const Part& part : parts_) {
+      const std::int64_t size = part.end - part.begin;
+      const ActiveRun all[] = {run_of(0, size)};
+      const ConstRows own{product, 1, size, size};
+      product += size;
+      if (part.gates[0] == 0) continue;
+      if (neuron_major)
+        accumulate_rows(rows_of(weights.down, part.begin, part.end), all, own, output, begin, end, scratch);
+      else
+        linear(columns_of(weights.down, part.begin, part.end), outputs, own, output, scratch);
+      for (std::int64_t j = begin; j < end; ++j) out.data[j] += part.gates[0] * output.data[j];
+    }
+  });
 }
 
 void CpuRoutedFfn::add_means(const RouterWeights& router, std::span<const float> gates, Rows out) {

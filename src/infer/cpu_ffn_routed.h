@@ -36,6 +36,8 @@ class CpuRoutedFfn {
   void list_parts(const RouterWeights& router, std::span<const float> gates, std::int64_t tokens);
   std::int64_t multiply(const LayerWeights& weights, const Part& part, ConstRows x);
   void project_down(const LayerWeights& weights, bool neuron_major, const Part& part);
+  std::int64_t multiply_one(const LayerWeights& weights, std::int64_t neurons, ConstRows x);
+  void project_one(const LayerWeights& weights, bool neuron_major, Rows out);
   void add_output(const Part& part, Rows out);
   void add_means(const RouterWeights& router, std::span<const float> gates, Rows out);
 
