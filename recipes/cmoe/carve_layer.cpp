@@ -78,7 +78,7 @@ Router fit(RouterKind kind, const LayerEvidence& evidence, const ExpertOutputs& 
   }
   const at::Tensor scores = choosing_scores(router, evidence.inputs, ffn.activation);
   if (options.balance > 0) balance(router, scores, shape.active, options.balance);
-  if (options.threshold)
+  if (options.thresholded())
     set_threshold(router, choosing_scores(router, evidence.inputs, ffn.activation),
                   static_cast<double>(shape.active));
   return router;
@@ -136,10 +136,10 @@ CarvedLayer fit_experts(const LayerEvidence& e, const RoutedLayer& shape, std::v
     if (round == options.refits || !options.compensate) break;
     const at::Tensor scores =
         layer.router.bias.defined() ? choosing_scores(layer.router, e.inputs, ffn.activation) : contributions;
-    layer.stand_ins =
-        outputs.stand_ins(switched_on(scores, shape.active, options.threshold && kind != RouterKind::Oracle));
+    layer.stand_ins = outputs.stand_ins(
+        switched_on(scores, shape.active, options.thresholded() && kind != RouterKind::Oracle));
   }
-  layer.quality = measure_routing(layer, e, shape, options.threshold && kind != RouterKind::Oracle);
+  layer.quality = measure_routing(layer, e, shape, options.thresholded() && kind != RouterKind::Oracle);
   return layer;
 }
 

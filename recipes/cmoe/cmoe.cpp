@@ -17,6 +17,8 @@ namespace lacuna {
 
 namespace {
 
+constexpr int kSettlingRounds = 2;
+
 constexpr const char* kIni =
     R"(; Carving: the neurons of a trained FFN become a shared set and experts, without training (--steps 0).
 [cmoe]
@@ -30,9 +32,11 @@ active = 3
 router = linear
 ; what is off is replaced by what it puts out in the mean while it is off
 compensate = true
-; score of the shared set, and the neurons that count for a token's rate
-shared-by = rate
-top = 10
+; an expert is on where its score is above its threshold, as many as --active in the mean over tokens: easy
+; tokens take fewer. no: exactly --active experts for every token.
+threshold = true
+; score of the shared set; heapr takes a backward pass over the calibration tokens, rate, energy and flap none
+shared-by = heapr
 ; what makes neurons an expert: the tokens on which they contribute, or on which they fire together
 clusters = contribution
 calibration-tokens = 16384
@@ -72,6 +76,7 @@ class Cmoe : public Recipe {
     if (options_.report) carve_static_controls(run, evidence);
     child_ = options_.trajectory == "carved" && !options_.is_static() ? carve_in_order(run, evidence)
                                                                       : carve_at_once(run, evidence);
+    if (options_.thresholded()) settle_thresholds(run, evidence);
     gather_quality(run);
     models_.push_back({label(), child_});
     if (options_.report && !options_.is_static()) carve_router_controls(run, evidence);
@@ -166,18 +171,31 @@ class Cmoe : public Recipe {
     return carve_all(run, evidence, {{label(), routed, carve}})[0].model;
   }
 
+  // The parent's order, and scores above any threshold.
+  static CarvedLayer always_on(std::int64_t neurons, const RoutedFfn& routed) {
+    CarvedLayer layer;
+    for (std::int32_t i = 0; i < neurons; ++i) layer.order.push_back(i);
+    layer.router.kind = routed.router;
+    layer.router.rank = routed.rank;
+    layer.router.bias = at::ones({routed.experts}, at::kDouble);
+    return layer;
+  }
+
   // Layer after layer, each on the inputs that those before it, carved, give it; the layers to come have all
   // their experts on.
   std::shared_ptr<CarvedModel> carve_in_order(CalibrationRun& run, EvidenceCollector& evidence) const {
     auto model = std::make_shared<CarvedModel>();
     model->config = run.parent;
     model->config.routed = options_.routed(run.parent);
-    const std::int64_t active = options_.active, experts = model->config.routed.experts;
     for (int layer = 0; layer < static_cast<int>(run.parent.layers); ++layer) {
       CarvedModel so_far = *model;
-      so_far.config.routed.threshold = false;
-      so_far.config.routed.active.assign(static_cast<std::size_t>(run.parent.layers), experts);
-      std::fill_n(so_far.config.routed.active.begin(), layer, active);
+      RoutedFfn& routed = so_far.config.routed;
+      const std::int64_t active = routed.active[0];
+      routed.active.assign(static_cast<std::size_t>(run.parent.layers), routed.experts);
+      std::fill_n(routed.active.begin(), layer, active);
+      if (routed.threshold)
+        for (int later = layer; later < static_cast<int>(run.parent.layers); ++later)
+          so_far.layers[later] = always_on(run.parent.ffn, routed);
       evidence.collect_layer(layer, so_far.config,
                              carved_weights(run.parent_weights, std::make_shared<CarvedModel>(so_far)));
       if (!evidence.in_stage(layer)) continue;
@@ -186,6 +204,28 @@ class Cmoe : public Recipe {
       share(*model, layer, std::move(carved), evidence.owns(layer), run.context);
     }
     return model;
+  }
+
+  // Thresholds were set on inputs of the parent (or of layers before). The carved layers' inputs are others,
+  // so they are set again on the child's own, and once more since that moves the later layers' inputs.
+  void settle_thresholds(CalibrationRun& run, const EvidenceCollector& evidence) {
+    for (int round = 0; round < kSettlingRounds; ++round) {
+      std::map<int, at::Tensor> inputs =
+          evidence.inputs_of(child_->config, carved_weights(run.parent_weights, child_));
+      auto settled = std::make_shared<CarvedModel>(*child_);
+      for (const int layer : evidence.stage_layers()) {
+        CarvedLayer carved = child_->layers.at(layer);
+        if (evidence.owns(layer)) {
+          const at::Tensor scores =
+              choosing_scores(carved.router, inputs.at(layer).cpu(), run.parent.activation);
+          set_threshold(
+              carved.router, scores,
+              static_cast<double>(routed_layer(child_->config.routed, run.parent.ffn, layer).active));
+        }
+        share(*settled, layer, std::move(carved), evidence.owns(layer), run.context);
+      }
+      child_ = settled;
+    }
   }
 
   // Static pruning by every score with as many active neurons.

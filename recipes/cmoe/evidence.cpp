@@ -62,6 +62,19 @@ void EvidenceCollector::collect_layer(int layer, const ModelConfig& config, cons
   take(layer, seen.gather(layer, *run_.context.dp));
 }
 
+std::map<int, at::Tensor> EvidenceCollector::inputs_of(const ModelConfig& config,
+                                                       const SlabSource& weights) const {
+  CalibrationInputs seen;
+  run_.show_inputs(config, weights, 0, fit_passes_,
+                   [&](int layer, const at::Tensor& rows) { seen.add(layer, rows); });
+  std::map<int, at::Tensor> out;
+  for (const int layer : stage_layers_) {
+    const at::Tensor all = seen.gather(layer, *run_.context.dp);
+    if (owns(layer)) out[layer] = all;
+  }
+  return out;
+}
+
 // M = E[g gᵀ] of every layer of the stage, up to a factor: sums over this rank's tokens, then over ranks.
 void EvidenceCollector::collect_moments() {
   run_.show_output_grads(0, fit_passes_, [&](int layer, const at::Tensor& grad) {

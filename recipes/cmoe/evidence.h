@@ -29,6 +29,9 @@ class EvidenceCollector {
   // Inputs of one layer from another model. Collective; only the layer's stage gets them.
   void collect_layer(int layer, const ModelConfig& config, const SlabSource& weights);
 
+  // Inputs of this rank's layers in another model, tokens to fit on alone. Collective over the world.
+  std::map<int, at::Tensor> inputs_of(const ModelConfig& config, const SlabSource& weights) const;
+
   // For layers that this rank owns and that were collected.
   LayerEvidence of(int layer) const;
 

@@ -12,6 +12,11 @@ RouterKind CmoeOptions::router_kind() const {
   return parse_router(router);
 }
 
+bool CmoeOptions::thresholded() const {
+  return threshold && !compat && !is_static() &&
+         (router == "linear" || router == "lowrank" || router == "rep");
+}
+
 bool CmoeOptions::needs_gradients() const {
   return report || static_score == "heapr" ||
          (!compat && !is_static() && (shared_by == NeuronScore::Heapr || metric == "loss"));
@@ -49,9 +54,7 @@ std::vector<std::string> CmoeOptions::problems() const {
   want(calibration_tokens >= 1 && check_tokens >= 0,
        "--calibration-tokens wants at least 1, --check-tokens at least 0");
   want(!compat || !is_static(), "--compat and --static exclude each other");
-  want(!compat || (!threshold && balance == 0), "--compat knows no --threshold and no --balance");
-  want(!threshold || (router != "random" && router != "none" && router != "oracle"),
-       fmt::format("--threshold wants fitted scores, the {} router has none", router));
+  want(!compat || balance == 0, "--compat knows no --balance");
   want(windows >= 1, fmt::format("--windows is {}, wanted at least 1", windows));
   want(report == !texts.empty(), "--report and --texts go together");
   want(statistics.empty() || trajectory == "dense", "--statistics wants --trajectory dense");
@@ -84,7 +87,7 @@ RoutedFfn CmoeOptions::routed(const ModelConfig& parent) const {
     out.active = {active};
     out.shared = {first};
     out.neurons.assign(sizes.begin() + shared, sizes.end());
-    out.threshold = threshold;
+    out.threshold = thresholded();
     out.rank = out.router == RouterKind::Neuron ? 1 : out.has_rows() ? rank : 0;
   }
   out.check(parent.layers, parent.ffn, "carving");

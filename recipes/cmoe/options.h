@@ -17,12 +17,12 @@ struct CmoeOptions {
   bool compensate = true;
   std::string trajectory = "dense", clusters = "contribution";
   std::string metric = "output";
-  NeuronScore shared_by = NeuronScore::Rate;
+  NeuronScore shared_by = NeuronScore::Heapr;
   std::int64_t top = 10, calibration_tokens = 16384, check_tokens = 2048;
   double coactivation_share = 0.1, ridge = 0.01, balance = 0;
   int iterations = 12, starts = 1, refits = 2;
   std::int64_t rank = 32;
-  bool threshold = false, guard = true;
+  bool threshold = true, guard = true;
   std::uint64_t router_seed = 1;
   std::string statistics;
   bool report = false;
@@ -39,7 +39,7 @@ struct CmoeOptions {
     field("cmoe.router", router, "linear | lowrank | rep | oracle | random | none");
     field("cmoe.rank", rank, "of the lowrank router, rows an expert");
     field("cmoe.threshold", threshold,
-          "experts are on where their score is above a threshold, --active of them in the mean");
+          "fitted scores above a threshold are on, --active experts in the mean; else the --active largest");
     field("cmoe.balance", balance,
           "biases shift until no expert is busier than this times the mean; 0 = off");
     field("cmoe.router-seed", router_seed, "of the random router");
@@ -71,6 +71,8 @@ struct CmoeOptions {
 
   std::vector<std::string> problems() const;
   RouterKind router_kind() const;
+  // A threshold needs fitted scores: linear, lowrank, rep.
+  bool thresholded() const;
   // Whether the gradients that heapr needs must be measured.
   bool needs_gradients() const;
   bool is_static() const { return !static_score.empty(); }
