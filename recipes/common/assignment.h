@@ -11,9 +11,9 @@
 namespace lacuna {
 
 // cost: row-major [items, sinks], finite, any sign. capacity: one a sink, none negative, together at least as
-// many as there are items; fewer than 2^21 items. Returns each item's sink. Among equals the lower sink's index, then the lower
-// item's, goes first. O(items · (sinks² + sinks · log items)). Error(Internal) when sizes or values do not
-// fit.
+// many as there are items; fewer than 2^21 items. Returns each item's sink. Among equals the lower sink's
+// index, then the lower item's, goes first. O(items · (sinks² + sinks · log items)). Error(Internal) when
+// sizes or values do not fit.
 std::vector<std::int32_t> assign(std::span<const float> cost, std::span<const std::int64_t> capacity);
 std::vector<std::int32_t> assign(std::span<const double> cost, std::span<const std::int64_t> capacity);
 
