@@ -42,6 +42,12 @@ class CalibrationRun {
   void show_products(std::int64_t first, std::int64_t count, const LlamaStage::FfnObserver& observer);
   // The loss's gradient by every FFN's output of the parent, likewise.
   void show_output_grads(std::int64_t first, std::int64_t count, const LlamaStage::TokenObserver& observer);
+
+ private:
+  // show(model, batch) for each of these passes, over one model with these weights.
+  template <class Show>
+  void each_pass(const ModelConfig& config, const SlabSource& weights, std::int64_t first, std::int64_t count,
+                 Show&& show);
 };
 
 }  // namespace lacuna
