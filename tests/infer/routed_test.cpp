@@ -5,6 +5,7 @@
 
 #include "src/base/error.h"
 #include "src/infer/engine.h"
+#include "tests/infer/engine_runs.h"
 #include "tests/infer/random_model.h"
 
 namespace lacuna {
@@ -26,23 +27,6 @@ ModelConfig routed_config(RouterKind kind, Activation activation = Activation::S
   r.seed = 9;
   config.complete_and_check("routed model");
   return config;
-}
-
-std::vector<std::int32_t> some_ids(std::size_t count, std::int64_t vocab) {
-  std::vector<std::int32_t> out;
-  for (std::size_t i = 0; i < count; ++i)
-    out.push_back(static_cast<std::int32_t>(rng_below(5, i, static_cast<std::uint64_t>(vocab))));
-  return out;
-}
-
-std::vector<float> all_logits(Engine& engine, std::span<const std::int32_t> ids) {
-  std::vector<float> out;
-  engine.reset();
-  engine.score(ids, [&](std::int64_t, ConstRows logits) {
-    for (std::int64_t t = 0; t < logits.count; ++t)
-      out.insert(out.end(), logits.row(t), logits.row(t) + logits.width);
-  });
-  return out;
 }
 
 double largest_difference(const std::vector<float>& got, const Reference& want) {
