@@ -1,6 +1,6 @@
-// Signals as flags: SIGUSR1 asks for a checkpoint; SIGTERM, SIGINT and SIGUSR2 (what launch/mpirun passes on, because
-// mpirun forwards it) for a checkpoint and an end; a second
-// SIGINT ends at once. The flags are agreed over all ranks with the step's numbers.
+// Signals as flags: SIGUSR1 asks for a checkpoint (rank 0 decides); SIGTERM, SIGINT and SIGUSR2 (what launch/mpirun
+// passes on, because mpirun forwards it) for a checkpoint and an end, whichever rank hears it; a second SIGINT ends at
+// once. The flags are agreed over all ranks with the step's numbers.
 #pragma once
 
 namespace lacuna {

@@ -78,10 +78,14 @@ struct Trainer::State {
   CheckpointMeta meta() const;
 };
 
-// Signals of this process, and rank 0's clock.
+// Signals of this process, and rank 0's clock. Only rank 0 asks to save: a launcher passes SIGUSR1 on to every rank,
+// and ranks that hear it in two different steps would save twice.
 SignalFlags Trainer::State::wishes() const {
   SignalFlags flags = take_signals();
-  if (!context.is_main()) return flags;
+  if (!context.is_main()) {
+    flags.save = false;
+    return flags;
+  }
   if (options.max_minutes > 0 && seconds_since(started) > 60 * options.max_minutes) flags.stop = true;
   if (options.save_every == 0 && seconds_since(last_save) > 60 * options.save_minutes) flags.save = true;
   return flags;
