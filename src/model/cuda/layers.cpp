@@ -15,57 +15,45 @@ namespace lacuna::on_cuda {
 
 // ---- matrix products
 
+namespace {
+
+enum class Transposed { None, A, B };
+
+// out = a·b + add, with one of them transposed or none; an undefined `add` adds nothing, and it may be `out`.
+void multiply(const at::Tensor& a, const at::Tensor& b, Transposed which, const at::Tensor& add,
+              const at::Tensor& out) {
+  const bool turn_a = which == Transposed::A, turn_b = which == Transposed::B;
+  gemm({.rows = a.size(turn_a ? 1 : 0),
+        .cols = b.size(turn_b ? 0 : 1),
+        .depth = a.size(turn_a ? 0 : 1),
+        .a = a.const_data_ptr(),
+        .b = b.const_data_ptr(),
+        .a_transposed = turn_a,
+        .b_transposed = turn_b,
+        .out = out.data_ptr(),
+        .add = add.defined() ? add.const_data_ptr() : nullptr,
+        .in = a.scalar_type(),
+        .result = out.scalar_type()});
+}
+
+}  // namespace
+
 void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y) {
   if (bias.defined()) y.copy_(bias.expand_as(y));
-  gemm({.rows = x.size(0),
-        .cols = weight.size(0),
-        .depth = x.size(1),
-        .a = x.const_data_ptr(),
-        .b = weight.const_data_ptr(),
-        .b_transposed = true,
-        .out = y.data_ptr(),
-        .add = bias.defined() ? y.const_data_ptr() : nullptr,
-        .in = x.scalar_type(),
-        .result = y.scalar_type()});
+  linear_add(bias.defined() ? y : at::Tensor{}, x, weight, y);
 }
 
 void linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& y) {
-  gemm({.rows = x.size(0),
-        .cols = weight.size(0),
-        .depth = x.size(1),
-        .a = x.const_data_ptr(),
-        .b = weight.const_data_ptr(),
-        .b_transposed = true,
-        .out = y.data_ptr(),
-        .add = residual.const_data_ptr(),
-        .in = x.scalar_type(),
-        .result = y.scalar_type()});
+  multiply(x, weight, Transposed::B, residual, y);
 }
 
 void linear_input_grad(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx, bool add) {
-  gemm({.rows = dy.size(0),
-        .cols = weight.size(1),
-        .depth = dy.size(1),
-        .a = dy.const_data_ptr(),
-        .b = weight.const_data_ptr(),
-        .out = dx.data_ptr(),
-        .add = add ? dx.const_data_ptr() : nullptr,
-        .in = dy.scalar_type(),
-        .result = dx.scalar_type()});
+  multiply(dy, weight, Transposed::None, add ? dx : at::Tensor{}, dx);
 }
 
 void linear_weight_grad(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& grad, bool add) {
-  gemm({.rows = dy.size(1),
-        .cols = x.size(1),
-        .depth = dy.size(0),
-        .a = dy.const_data_ptr(),
-        .b = x.const_data_ptr(),
-        .a_transposed = true,
-        .out = grad.data_ptr(),
-        .add = add ? grad.const_data_ptr() : nullptr,
-        .in = dy.scalar_type(),
-        .result = grad.scalar_type()});
+  multiply(dy, x, Transposed::A, add ? grad : at::Tensor{}, grad);
 }
 
 void bias_grad(const at::Tensor& dy, const at::Tensor& grad) {
