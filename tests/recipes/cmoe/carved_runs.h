@@ -1,0 +1,35 @@
+// A small model carved under any layout, ranks as threads: what the tests of the recipe run.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "recipes/recipe.h"
+#include "tests/train/support/small_run.h"
+
+namespace lacuna::test {
+
+// Three layers, trained for three steps in one process, once for the whole test program.
+ModelConfig parent_model();
+const GlobalTensors& parent_tensors();
+
+// Values of the recipe's options by name.
+using Settings = std::map<std::string, std::string>;
+std::unique_ptr<Recipe> recipe_with(const Settings& settings);
+// Eight parts, two shared, two active; `more` goes before.
+Settings small_carving(Settings more = {});
+
+struct Outcome {
+  GlobalTensors weights;                    // of the layers of the child, before its first step
+  double loss = 0, all_on = 0, parent = 0;  // of the child, the child with all experts on, the parent
+  std::vector<double> losses;               // of training steps
+};
+// Carves under `options`, scores, then trains the child for `steps` steps.
+Outcome carve(const TrainOptions& options, const Settings& settings, int steps = 0);
+
+// Of the parent's tensors, whether a tensor of the child is this one in another order of neurons.
+bool is_reordered(const std::string& name);
+
+}  // namespace lacuna::test
