@@ -5,45 +5,31 @@
 //   steady  nothing goes wrong
 #include <signal.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <string>
-
 #include "parallel/plan/make_schedule.h"
-#include "parallel/run/mpi/mpi_session.h"
 #include "parallel/run/nccl/nccl.h"
-#include "src/train/watchdog.h"
 #include "tests/support/cuda/cuda_fake_stage.h"
 #include "tests/support/cuda/own_gpu.h"
+#include "tests/support/mpi/watched_job.h"
 
 namespace lacuna::test {
 namespace {
 
-using std::chrono::milliseconds;
-
-void work(MpiSession& session, const std::string& mode, milliseconds deadline) {
-  Communicator& world = session.world();
-  auto control = world.split(0, world.rank(), "pp");
-  Progress progress;
-  control->report_to(&progress);
-  WatchdogOptions options;
-  options.rank = world.rank();
-  options.poll = milliseconds(100);
-  const Watchdog watchdog(progress, options);
-  OwnGpu gpu(*control);
-  const auto pipeline = make_nccl_communicator(*control, *gpu.device);
-  pipeline->report_to(&progress);
+void work(const WatchedRank& rank) {
+  Communicator& world = rank.world;
+  OwnGpu gpu(rank.pipeline);
+  const auto pipeline = make_nccl_communicator(rank.pipeline, *gpu.device);
+  pipeline->report_to(&rank.progress);
   const Schedule schedule = make_schedule("1f1b", world.size(), 8, "off", 1);
   CudaFakeStage stage(schedule, *gpu.device, 1000);
-  Executor executor(schedule, *pipeline, stage, progress, *gpu.device);
+  Executor executor(schedule, *pipeline, stage, rank.progress, *gpu.device);
   executor.rehearse();
   stage.forget();
   for (int step = 0; step < 5; ++step) {
-    const DeadlineScope scope(progress, "step", deadline);
-    progress.step = step;
+    const DeadlineScope scope(rank.progress, "step", rank.deadline);
+    rank.progress.step = step;
     if (step == 2 && world.rank() == world.size() - 1) {
-      if (mode == "stop") raise(SIGSTOP);
-      if (mode == "away") control->barrier();
+      if (rank.mode == "stop") raise(SIGSTOP);
+      if (rank.mode == "away") rank.pipeline.barrier();
     }
     stage.begin_step(step);
     executor.run();
@@ -58,14 +44,5 @@ void work(MpiSession& session, const std::string& mode, milliseconds deadline) {
 }  // namespace lacuna::test
 
 int main(int argc, char** argv) {
-  if (argc < 3) return 64;
-  lacuna::MpiSession session;
-  try {
-    lacuna::test::work(session, argv[1], lacuna::test::milliseconds(std::atoi(argv[2])));
-  } catch (const lacuna::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    session.abort(error.exit_code());
-  }
-  session.finalize();
-  return 0;
+  return lacuna::test::watched_main(argc, argv, lacuna::test::work);
 }

@@ -6,18 +6,14 @@
 //   kill    rank 1 is killed there (SIGKILL), as by a lack of memory
 //   steady  nothing goes wrong, but one step is slow and a checkpoint is far longer than a step's deadline
 #include <signal.h>
-#include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <thread>
 
 #include "parallel/plan/make_schedule.h"
 #include "parallel/run/executor.h"
-#include "parallel/run/mpi/mpi_session.h"
-#include "src/train/watchdog.h"
 #include "tests/parallel/run/fake_stage.h"
+#include "tests/support/mpi/watched_job.h"
 
 namespace lacuna::test {
 namespace {
@@ -52,26 +48,18 @@ class TroubledStage : public FakeStage {
   int now_ = 0;
 };
 
-void work(MpiSession& session, const std::string& mode, milliseconds deadline) {
-  Communicator& world = session.world();
-  auto pipeline = world.split(0, world.rank(), "pp");
-  Progress progress;
-  pipeline->report_to(&progress);
-  WatchdogOptions options;
-  options.rank = world.rank();
-  options.poll = milliseconds(100);
-  const Watchdog watchdog(progress, options);
-  const Schedule schedule = make_schedule("1f1b", world.size(), 8, "tight", 1);
-  TroubledStage stage(world.size(), *pipeline, mode, deadline);
-  Executor executor(schedule, *pipeline, stage, progress);
+void work(const WatchedRank& rank) {
+  const Schedule schedule = make_schedule("1f1b", rank.world.size(), 8, "tight", 1);
+  TroubledStage stage(rank.world.size(), rank.pipeline, rank.mode, rank.deadline);
+  Executor executor(schedule, rank.pipeline, stage, rank.progress);
   for (int step = 0; step < 5; ++step) {
-    const DeadlineScope scope(progress, "step", deadline);
-    progress.step = step;
+    const DeadlineScope scope(rank.progress, "step", rank.deadline);
+    rank.progress.step = step;
     stage.begin(step);
     executor.run();
     if (step == 3) {
-      const DeadlineScope saving(progress, "checkpoint", 10 * deadline);
-      std::this_thread::sleep_for(mode == "steady" ? 3 * deadline : milliseconds(0));
+      const DeadlineScope saving(rank.progress, "checkpoint", 10 * rank.deadline);
+      std::this_thread::sleep_for(rank.mode == "steady" ? 3 * rank.deadline : milliseconds(0));
     }
   }
   executor.close();
@@ -81,14 +69,5 @@ void work(MpiSession& session, const std::string& mode, milliseconds deadline) {
 }  // namespace lacuna::test
 
 int main(int argc, char** argv) {
-  if (argc < 3) return 64;
-  lacuna::MpiSession session;
-  try {
-    lacuna::test::work(session, argv[1], lacuna::test::milliseconds(std::atoi(argv[2])));
-  } catch (const lacuna::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    session.abort(error.exit_code());
-  }
-  session.finalize();
-  return 0;
+  return lacuna::test::watched_main(argc, argv, lacuna::test::work);
 }
