@@ -51,7 +51,7 @@ class ThreadTransfer final : public Request {
 };
 
 ThreadCommunicator::ThreadCommunicator(Communicator& host, StreamDevice& device)
-    : host_(host), device_(device), ready_(device.new_event()), done_(device.new_event()) {
+    : DeviceCommunicator(host, device), ready_(device.new_event()), done_(device.new_event()) {
   LACUNA_CHECK(host.size() <= cuda::kMaxParts, ErrorKind::NoFit, "'{}': {} virtual ranks, at most {}",
                host.name(), host.size(), cuda::kMaxParts);
   enable_peers(host, device.gpu());
@@ -59,11 +59,7 @@ ThreadCommunicator::ThreadCommunicator(Communicator& host, StreamDevice& device)
   all_done_.resize(static_cast<std::size_t>(size()));
   host_.all_gather(std::as_bytes(std::span(&ready_, 1)), std::as_writable_bytes(std::span(all_ready_)));
   host_.all_gather(std::as_bytes(std::span(&done_, 1)), std::as_writable_bytes(std::span(all_done_)));
-  watch_ = device_.watch([this] { advance_all(); });
-}
-
-ThreadCommunicator::~ThreadCommunicator() {
-  device_.unwatch(watch_);
+  watch([this] { advance_all(); });
 }
 
 void ThreadCommunicator::connect(std::span<const Channel> channels) {
@@ -195,25 +191,23 @@ void ThreadCommunicator::exchange(int tag, const Share& mine, std::span<Share> a
 std::vector<ThreadCommunicator::Share> ThreadCommunicator::meet(const void* data, std::size_t bytes) {
   const Share mine{const_cast<void*>(data), bytes};
   std::vector<Share> shares(static_cast<std::size_t>(size()));
-  const cudaStream_t compute = device_.stream(kComputeQueue);
-  LACUNA_CUDA_CALL(cudaEventRecord(ready_, compute));
+  LACUNA_CUDA_CALL(cudaEventRecord(ready_, compute()));
   exchange(kMeetTag, mine, shares);
   for (int r = 0; r < size(); ++r) {
     if (r != rank())
-      LACUNA_CUDA_CALL(cudaStreamWaitEvent(compute, all_ready_[static_cast<std::size_t>(r)], 0));
+      LACUNA_CUDA_CALL(cudaStreamWaitEvent(compute(), all_ready_[static_cast<std::size_t>(r)], 0));
   }
   return shares;
 }
 
 // The buffers that the ranks have shown each other are theirs again.
 void ThreadCommunicator::part() {
-  const cudaStream_t compute = device_.stream(kComputeQueue);
-  LACUNA_CUDA_CALL(cudaEventRecord(done_, compute));
+  LACUNA_CUDA_CALL(cudaEventRecord(done_, compute()));
   std::vector<Share> nothing(static_cast<std::size_t>(size()));
   exchange(kPartTag, {}, nothing);
   for (int r = 0; r < size(); ++r) {
     if (r != rank())
-      LACUNA_CUDA_CALL(cudaStreamWaitEvent(compute, all_done_[static_cast<std::size_t>(r)], 0));
+      LACUNA_CUDA_CALL(cudaStreamWaitEvent(compute(), all_done_[static_cast<std::size_t>(r)], 0));
   }
 }
 
@@ -266,7 +260,7 @@ void ThreadCommunicator::reduce_scatter_sum(const void* all, std::span<const std
   std::vector<const void*> parts;
   for (const Share& share : meet(all, 0))
     parts.push_back(static_cast<const std::byte*>(share.data) + begin * size_of(dtype));
-  cuda::reduce_parts(Reduction::Sum, parts, {&mine, 1}, counts[me], dtype, device_.stream(kComputeQueue));
+  cuda::reduce_parts(Reduction::Sum, parts, {&mine, 1}, counts[me], dtype, compute());
   part();
 }
 
@@ -284,31 +278,12 @@ void ThreadCommunicator::all_reduce(Reduction reduction, void* data, std::size_t
     slices.push_back(static_cast<std::byte*>(share.data) + begin * size_of(dtype));
   }
   const std::vector<const void*> parts(slices.begin(), slices.end());
-  cuda::reduce_parts(reduction, parts, slices, end - begin, dtype, device_.stream(kComputeQueue));
+  cuda::reduce_parts(reduction, parts, slices, end - begin, dtype, compute());
   part();
 }
 
-void ThreadCommunicator::all_reduce_sum(void* data, std::size_t count, DType dtype) {
-  all_reduce(Reduction::Sum, data, count, dtype);
-}
-void ThreadCommunicator::all_reduce_max(void* data, std::size_t count, DType dtype) {
-  all_reduce(Reduction::Max, data, count, dtype);
-}
-
-std::unique_ptr<Communicator> ThreadCommunicator::split(int colour, int key, const std::string& new_name) {
-  auto host = host_.split(colour, key, new_name);
-  auto part = std::make_unique<ThreadCommunicator>(*host, device_);
-  part->own_host_ = std::move(host);
-  part->report_to(progress_);
-  return part;
-}
-
-std::unique_ptr<SharedWindow> ThreadCommunicator::open_window(std::size_t bytes) {
-  return open_cuda_window(host_, device_, bytes);
-}
-
-void ThreadCommunicator::close_window(std::unique_ptr<SharedWindow> window) {
-  static_cast<CudaWindow&>(*window).close(host_);
+std::unique_ptr<DeviceCommunicator> ThreadCommunicator::over(Communicator& host) {
+  return std::make_unique<ThreadCommunicator>(host, device_);
 }
 
 std::unique_ptr<Communicator> make_cuda_communicator(Communicator& host, Device& device) {

@@ -12,26 +12,16 @@
 #include <memory>
 #include <vector>
 
-#include "parallel/run/communicator.h"
-#include "parallel/run/cuda/stream_device.h"
-#include "parallel/run/rank_sum.h"
+#include "parallel/run/cuda/device_communicator.h"
 
 namespace lacuna {
 
 class ThreadTransfer;
 
-class ThreadCommunicator final : public Communicator {
+class ThreadCommunicator final : public DeviceCommunicator {
  public:
   ThreadCommunicator(Communicator& host, StreamDevice& device);
-  ~ThreadCommunicator() override;
-  ThreadCommunicator(const ThreadCommunicator&) = delete;
-  ThreadCommunicator& operator=(const ThreadCommunicator&) = delete;
 
-  int rank() const override { return host_.rank(); }
-  int size() const override { return host_.size(); }
-  const std::string& name() const override { return host_.name(); }
-  void report_to(Progress* progress) override { progress_ = progress; }
-  Communicator& control() override { return host_; }
   void connect(std::span<const Channel> channels) override;
   Queue queue_of(const Channel& channel) override { return line(channel).queue; }
 
@@ -39,7 +29,6 @@ class ThreadCommunicator final : public Communicator {
   std::unique_ptr<Request> irecv(int peer, int tag, std::span<std::byte> data) override;
   bool test(Request& request) override;
   void wait(Request& request) override;
-  void idle() override { host_.idle(); }
 
   void barrier() override;
   void broadcast(int root, std::span<std::byte> data) override;
@@ -48,12 +37,6 @@ class ThreadCommunicator final : public Communicator {
                     std::span<std::byte> all) override;
   void reduce_scatter_sum(const void* all, std::span<const std::size_t> counts, void* mine,
                           DType dtype) override;
-  void all_reduce_sum(void* data, std::size_t count, DType dtype) override;
-  void all_reduce_max(void* data, std::size_t count, DType dtype) override;
-
-  std::unique_ptr<Communicator> split(int colour, int key, const std::string& new_name) override;
-  std::unique_ptr<SharedWindow> open_window(std::size_t bytes) override;
-  void close_window(std::unique_ptr<SharedWindow> window) override;
 
  private:
   friend class ThreadTransfer;
@@ -79,13 +62,9 @@ class ThreadCommunicator final : public Communicator {
   void exchange(int tag, const Share& mine, std::span<Share> all);
   std::vector<Share> meet(const void* data, std::size_t bytes);
   void part();
-  void all_reduce(Reduction reduction, void* data, std::size_t count, DType dtype);
+  void all_reduce(Reduction reduction, void* data, std::size_t count, DType dtype) override;
+  std::unique_ptr<DeviceCommunicator> over(Communicator& host) override;
 
-  Communicator& host_;
-  std::unique_ptr<Communicator> own_host_;  // of a communicator that was split off
-  StreamDevice& device_;
-  Progress* progress_ = nullptr;
-  int watch_ = -1;
   std::map<Channel, Line> lines_;
   cudaEvent_t ready_, done_;
   std::vector<cudaEvent_t> all_ready_, all_done_;  // by rank

@@ -8,7 +8,6 @@
 
 #include "parallel/run/cuda/cuda_check.h"
 #include "parallel/run/cuda/cuda_device.h"
-#include "parallel/run/cuda/cuda_window.h"
 #include "parallel/run/nccl/nccl.h"
 #include "parallel/run/nccl/nccl_check.h"
 
@@ -49,7 +48,7 @@ class IssuedTransfer final : public Request {};
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(Communicator& host, StreamDevice& device)
-    : host_(host), device_(device), scratch_(device, 64) {
+    : DeviceCommunicator(host, device), scratch_(device, 64) {
   require_own_gpus();
   const Doing doing(progress_, "connect", name().c_str());
   if (size() > 1) {
@@ -60,13 +59,12 @@ NcclCommunicator::NcclCommunicator(Communicator& host, StreamDevice& device)
     all_reduce_sum(scratch_.data(), 1, DType::F32);  // connects the ranks
     device_.finish(kComputeQueue);
   }
-  watch_ = device_.watch([this] { check_peers(); });
+  watch([this] { check_peers(); });
 }
 
 // Not collective: whoever ends in order has met the others before (finish, then the host's barrier), and
 // after an error a kernel may be waiting for a lost peer.
 NcclCommunicator::~NcclCommunicator() {
-  if (watch_ >= 0) device_.unwatch(watch_);
   for (auto& [channel, line] : lines_) ncclCommAbort(line.comm);
   if (all_) ncclCommAbort(all_);
 }
@@ -228,32 +226,15 @@ void NcclCommunicator::reduce_scatter_sum(const void* all, std::span<const std::
   LACUNA_NCCL(ncclGroupEnd());
 }
 
-void NcclCommunicator::all_reduce_sum(void* data, std::size_t count, DType dtype) {
+void NcclCommunicator::all_reduce(Reduction reduction, void* data, std::size_t count, DType dtype) {
   if (!all_ || count == 0) return;
   const Doing doing(progress_, "all-reduce", name().c_str());
-  LACUNA_NCCL(ncclAllReduce(data, data, count, type_of(dtype), ncclSum, all_, compute()));
+  const ncclRedOp_t op = reduction == Reduction::Sum ? ncclSum : ncclMax;
+  LACUNA_NCCL(ncclAllReduce(data, data, count, type_of(dtype), op, all_, compute()));
 }
 
-void NcclCommunicator::all_reduce_max(void* data, std::size_t count, DType dtype) {
-  if (!all_ || count == 0) return;
-  const Doing doing(progress_, "all-reduce", name().c_str());
-  LACUNA_NCCL(ncclAllReduce(data, data, count, type_of(dtype), ncclMax, all_, compute()));
-}
-
-std::unique_ptr<Communicator> NcclCommunicator::split(int colour, int key, const std::string& new_name) {
-  auto host = host_.split(colour, key, new_name);
-  auto part = std::make_unique<NcclCommunicator>(*host, device_);
-  part->own_host_ = std::move(host);
-  part->report_to(progress_);
-  return part;
-}
-
-std::unique_ptr<SharedWindow> NcclCommunicator::open_window(std::size_t bytes) {
-  return open_cuda_window(host_, device_, bytes);
-}
-
-void NcclCommunicator::close_window(std::unique_ptr<SharedWindow> window) {
-  static_cast<CudaWindow&>(*window).close(host_);
+std::unique_ptr<DeviceCommunicator> NcclCommunicator::over(Communicator& host) {
+  return std::make_unique<NcclCommunicator>(host, device_);
 }
 
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, Device& device) {

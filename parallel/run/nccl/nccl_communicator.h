@@ -8,23 +8,15 @@
 #include <map>
 #include <memory>
 
-#include "parallel/run/communicator.h"
-#include "parallel/run/cuda/stream_device.h"
+#include "parallel/run/cuda/device_communicator.h"
 
 namespace lacuna {
 
-class NcclCommunicator final : public Communicator {
+class NcclCommunicator final : public DeviceCommunicator {
  public:
   NcclCommunicator(Communicator& host, StreamDevice& device);
   ~NcclCommunicator() override;
-  NcclCommunicator(const NcclCommunicator&) = delete;
-  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
-  int rank() const override { return host_.rank(); }
-  int size() const override { return host_.size(); }
-  const std::string& name() const override { return host_.name(); }
-  void report_to(Progress* progress) override { progress_ = progress; }
-  Communicator& control() override { return host_; }
   void connect(std::span<const Channel> channels) override;
   Queue queue_of(const Channel& channel) override { return line(channel).queue; }
 
@@ -32,7 +24,6 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Request> irecv(int peer, int tag, std::span<std::byte> data) override;
   bool test(Request& request) override;
   void wait(Request& request) override { test(request); }
-  void idle() override { host_.idle(); }
 
   void barrier() override;
   void broadcast(int root, std::span<std::byte> data) override;
@@ -41,12 +32,6 @@ class NcclCommunicator final : public Communicator {
                     std::span<std::byte> all) override;
   void reduce_scatter_sum(const void* all, std::span<const std::size_t> counts, void* mine,
                           DType dtype) override;
-  void all_reduce_sum(void* data, std::size_t count, DType dtype) override;
-  void all_reduce_max(void* data, std::size_t count, DType dtype) override;
-
-  std::unique_ptr<Communicator> split(int colour, int key, const std::string& new_name) override;
-  std::unique_ptr<SharedWindow> open_window(std::size_t bytes) override;
-  void close_window(std::unique_ptr<SharedWindow> window) override;
 
  private:
   struct Line {
@@ -57,13 +42,9 @@ class NcclCommunicator final : public Communicator {
   void require_own_gpus();
   void open(const Channel& channel);
   void check_peers() const;  // Error(Hang) when NCCL has lost one
-  cudaStream_t compute() const { return device_.stream(kComputeQueue); }
+  void all_reduce(Reduction reduction, void* data, std::size_t count, DType dtype) override;
+  std::unique_ptr<DeviceCommunicator> over(Communicator& host) override;
 
-  Communicator& host_;
-  std::unique_ptr<Communicator> own_host_;  // of a communicator that was split off
-  StreamDevice& device_;
-  Progress* progress_ = nullptr;
-  int watch_ = -1;
   ncclComm_t all_ = nullptr;  // null: one rank
   std::map<Channel, Line> lines_;
   DeviceBytes scratch_;
