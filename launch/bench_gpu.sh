@@ -87,10 +87,12 @@ print(f"{sys.argv[1]:52s} {r['tokens_per_s']:9.0f} tok/s   memory {g['measured']
 P
 }
 
-measure() {  # measure TITLE ARCH MICRO SEQ MICRO_BATCHES
-  train speed --arch "$2" --dtype bf16 --micro-batch "$3" --seq-len "$4" --global-batch $(($3 * $5)) \
-    --steps $((16 / $5 + 6)) --profile-step 5
-  row "$1, $3 x $4, $5 a step" speed
+measure() {  # measure TITLE ARCH MICRO SEQ MICRO_BATCHES [FLAG...]
+  local title="$1, $3 x $4, $5 a step" arch=$2 micro=$3 seq=$4 micros=$5
+  shift 5
+  train speed --arch "$arch" --dtype bf16 --micro-batch "$micro" --seq-len "$seq" --global-batch $((micro * micros)) \
+    --steps $((16 / micros + 6)) --profile-step 5 "$@"
+  row "$title $*" speed
   grep -o 'MFU [0-9]* %' "$WORK/speed.log" | tail -n 1 | sed 's/^/    /' || true
   grep -A 12 'by kind of work' "$WORK/speed.log" | sed 's/^/    /' || true
 }
@@ -100,6 +102,7 @@ training() {
   measure 1B 1b 8 2048 1
   beside 1B 8 2048
   measure 1B 1b 8 2048 8
+  measure 1B 1b 8 2048 8 --split-backward
   measure "four 7B layers" "$WORK/7bx4.ini" 2 4096 1
   beside 7Bx4 2 4096
   measure "four 7B layers" "$WORK/7bx4.ini" 2 4096 8

@@ -80,14 +80,47 @@ Prepared prepare(TrainingJob& job, const ParallelContext& context) {
   return out;
 }
 
-// Calibration, and the model that comes out of it.
-void calibrate(const TrainingJob& job, ParallelContext& context, Prepared& ready) {
+// Calibration, and the model that comes out of it. The run is still open: its parent may serve the child.
+std::unique_ptr<CalibrationRun> calibrate(const TrainingJob& job, ParallelContext& context, Prepared& ready) {
   if (context.is_main()) log_info("calibrating on sequences of the training data");
-  CalibrationRun run(context, job.options, *ready.batches, ready.parent.config, ready.parent.weights,
-                     ready.facts.data_identity);
-  job.recipe->calibrate(run);
+  auto run = std::make_unique<CalibrationRun>(context, job.options, *ready.batches, ready.parent.config,
+                                              ready.parent.weights, ready.facts.data_identity,
+                                              ready.parent.ready);
+  job.recipe->calibrate(*run);
   ready.child = job.recipe->rewrite(ready.parent.config);
   for (const auto& [key, value] : job.recipe->facts()) ready.facts.facts[key] = value;
+  return run;
+}
+
+// Says where the time went, and lets the parent go. Collective.
+void end_calibration(std::unique_ptr<CalibrationRun>& run) {
+  if (!run) return;
+  run->close();
+  const ParallelContext& context = run->context;
+  if (context.is_main()) {
+    log_info("calibration: {}", run->clock.text());
+    if (context.model_device.is_cuda())
+      log_info("calibration: at most {} of its GPU",
+               short_bytes(static_cast<double>(
+                   on_cuda::allocator_bytes(context.model_device.index()).peak_allocated)));
+  }
+  run.reset();
+}
+
+// The weights of a run that begins. A model that takes no step finds the calibration's parent at hand.
+void fill(const TrainingJob& job, const Prepared& ready, CalibrationRun* calibration, ModelRunner& runner) {
+  const SlabSource& parent = ready.parent.weights;
+  if (!parent) return runner.initialise(job.options.seed);
+  if (!job.recipe) return runner.load(parent, false, ready.parent.ready);
+  const SlabSource child = job.recipe->rewrite_weights(parent);
+  if (!calibration) return runner.load(child, false);
+  const TensorSource at_hand = job.recipe->rewrite_tensors(calibration->resident());
+  calibration->clock.in("child", [&] { runner.load(child, false, at_hand); });
+}
+
+// A model that takes no step has no gradients and no optimizer.
+ModelUse use_of(const TrainOptions& options) {
+  return options.steps == 0 ? ModelUse::Frozen : ModelUse::Trained;
 }
 
 // Whether this run has no step to go on from. Where it has one, its model is the child: what comes out of a
@@ -123,8 +156,10 @@ std::vector<RankBytes> predict_memory(const ParallelContext& context, const Trai
   run.stash = o.recompute ? StashKind::Recompute : StashKind::Full;
   run.cuda = context.model_device.is_cuda();
   run.cuts.assign(o.cuts.begin(), o.cuts.end());
+  run.frozen = use_of(o) == ModelUse::Frozen;
   const auto micros = static_cast<int>(o.global_batch / (o.micro_batch * o.dp));
-  return planned_memory(make_schedule(o.schedule, o.pp, micros, o.bpipe, o.pieces), run);
+  if (run.frozen) return planned_memory(make_forward_schedule(o.pp, micros, o.pieces), run);
+  return planned_memory(make_schedule(o.schedule, o.pp, micros, o.bpipe, o.pieces, o.split_backward), run);
 }
 
 void report_memory(const ParallelContext& context, const std::vector<RankBytes>& stages) {
@@ -226,11 +261,13 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
              job.options.seq_len, world.size(), world.size() == 1 ? "" : "s", topology.pp, topology.tp,
              topology.dp, job.options.dtype, context.device_text());
   const bool begins = first_time(job, context, ready);
-  if (begins && job.recipe && job.recipe->wants_calibration()) calibrate(job, context, ready);
+  const bool calibrates = begins && job.recipe && job.recipe->wants_calibration();
+  std::unique_ptr<CalibrationRun> calibration = calibrates ? calibrate(job, context, ready) : nullptr;
   const Json report = begins ? report_on_variants(job, context, ready) : Json{};
   const std::vector<RankBytes> predicted = predict_memory(context, job.options, ready.child);
   report_memory(context, predicted);
-  ModelRunner runner(context, job.options, ready.child);
+  if (use_of(job.options) == ModelUse::Trained) end_calibration(calibration);
+  ModelRunner runner(context, job.options, ready.child, use_of(job.options));
   if (ready.teacher) {
     runner.distil_from(ready.teacher->config, ready.teacher->weights, job.options.distil);
     if (context.is_main())
@@ -240,16 +277,13 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   TrainHooks none;
   TrainHooks& hooks = job.recipe ? static_cast<TrainHooks&>(*job.recipe) : none;
   Trainer trainer(context, job.options, runner, *ready.batches, hooks, ready.facts);
-  if (!trainer.resume()) {
-    if (!ready.parent.weights)
-      runner.initialise(job.options.seed);
-    else
-      runner.load(job.recipe ? job.recipe->rewrite_weights(ready.parent.weights) : ready.parent.weights,
-                  false);
-  }
+  if (!trainer.resume()) fill(job, ready, calibration.get(), runner);
+  end_calibration(calibration);
   const TrainResult result = trainer.run();
-  const std::vector<GpuMemory> gpus = gpu_memory(
-      context, static_cast<std::int64_t>(predicted[static_cast<std::size_t>(context.place.pp)].total()));
+  std::vector<GpuMemory> gpus;
+  if (!calibrates)  // else the peak is the calibration's
+    gpus = gpu_memory(
+        context, static_cast<std::int64_t>(predicted[static_cast<std::size_t>(context.place.pp)].total()));
   runner.close();
   const int code = result.stopped ? static_cast<int>(ErrorKind::Stopped) : 0;
   if (context.is_main()) {

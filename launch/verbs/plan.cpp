@@ -5,8 +5,8 @@
 
 #include "launch/options.h"
 #include "launch/output.h"
-#include "launch/verb.h"
 #include "launch/plan_memory.h"
+#include "launch/verb.h"
 #include "parallel/plan/make_schedule.h"
 #include "parallel/plan/simulate.h"
 #include "parallel/plan/text.h"
@@ -29,7 +29,7 @@ struct Request {
   Costs costs;
   int tp = 1, dp = 1;
   std::int64_t micro_batch = 1, seq_len = 256, vocab = 0;
-  bool recompute = false, json = false;
+  bool split_backward = false, recompute = false, json = false;
   std::string device = "cpu";
   std::vector<std::int64_t> cuts;
 
@@ -39,11 +39,13 @@ struct Request {
 void declare(Options& options, Request& r) {
   options.flag("schedule", r.schedule, "1f1b | gpipe")
       .flag("bpipe", r.bpipe, "off | tight | loose: balance stashes between paired stages")
+      .flag("split-backward", r.split_backward,
+            "gradients of inputs and of weights as two actions: the stage before waits for the first only")
       .flag("pp", r.pp, "pipeline stages")
       .flag("micro-batches", r.micro_batches, "micro-batches of a step")
       .flag("pieces", r.pieces, "pieces of a stash that BPipe moves one by one")
       .flag("tf", r.costs.forward, "time of a forward of one micro-batch on one stage")
-      .flag("tb", r.costs.backward, "time of a backward")
+      .flag("tb", r.costs.backward, "time of a backward; its two halves take half of it each")
       .flag("tau", r.costs.move, "time to move one stash to the paired stage or back")
       .flag("latency", r.costs.latency, "time of a transfer between stages")
       .flag("duplex", r.costs.duplex, "a stash may leave while another comes back")
@@ -91,6 +93,9 @@ void check_schedule(Options& options, const Request& r) {
   };
   time("tf", r.costs.forward, false), time("tb", r.costs.backward, false);
   time("tau", r.costs.move, true), time("latency", r.costs.latency, true);
+  if (r.split_backward && r.recompute)
+    options.problem(
+        "--split-backward and --recompute exclude each other: recomputing makes both gradients at once");
   if (r.columns < 0 || (r.columns > 0 && r.columns < 20))
     options.problem(fmt::format("--columns {}: wanted 0 or at least 20", r.columns));
 }
@@ -181,8 +186,8 @@ void print_plan(const Request& r, const Schedule& schedule, const Simulation& ru
   text += fmt::format("\nbubble {:.2f} %, makespan {}, peak stashes by rank {}\n", 100 * run.bubble,
                       number(run.makespan), peaks(run));
   if (r.bpipe != "off") {
-    const Simulation plain =
-        simulate(make_schedule(r.schedule, r.pp, r.micro_batches, "off", r.pieces), r.costs);
+    const Simulation plain = simulate(
+        make_schedule(r.schedule, r.pp, r.micro_batches, "off", r.pieces, r.split_backward), r.costs);
     text += fmt::format(
         "{} evictions, {:.2f} a micro-batch; costs {:+.2f} %: without BPipe makespan {}, peaks {}\n",
         run.evictions, static_cast<double>(run.evictions) / r.micro_batches,
@@ -235,7 +240,8 @@ int plan(const std::vector<std::string>& arguments) {
   check_schedule(options, r);
   const std::optional<PlannedRun> planned = check_run(options, r);
   options.finish();
-  const Schedule schedule = make_schedule(r.schedule, r.pp, r.micro_batches, r.bpipe, r.pieces);
+  const Schedule schedule =
+      make_schedule(r.schedule, r.pp, r.micro_batches, r.bpipe, r.pieces, r.split_backward);
   const Simulation run = simulate(schedule, r.costs);
   const std::vector<RankBytes> memory =
       planned ? planned_memory(schedule, *planned) : std::vector<RankBytes>();

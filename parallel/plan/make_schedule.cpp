@@ -19,7 +19,8 @@ void finish(Schedule& schedule) {
 
 }  // namespace
 
-Schedule make_schedule(const std::string& kind, int pp, int micros, const std::string& bpipe, int pieces) {
+Schedule make_schedule(const std::string& kind, int pp, int micros, const std::string& bpipe, int pieces,
+                       bool split_backward) {
   LACUNA_CHECK(kind == "gpipe" || kind == "1f1b", ErrorKind::Usage, "schedule '{}': wanted gpipe or 1f1b",
                kind);
   LACUNA_CHECK(bpipe == "off" || bpipe == "tight" || bpipe == "loose", ErrorKind::Usage,
@@ -27,6 +28,10 @@ Schedule make_schedule(const std::string& kind, int pp, int micros, const std::s
   LACUNA_CHECK(pieces >= 1, ErrorKind::Usage, "pieces {}: wanted at least 1", pieces);
   Schedule schedule = kind == "gpipe" ? gpipe(pp, micros) : one_f_one_b(pp, micros);
   schedule.pieces = pieces;
+  if (split_backward) {
+    schedule.name += "+split";
+    split_backwards(schedule);
+  }
   if (bpipe != "off") {
     schedule.name += "+bpipe(" + bpipe + ")";
     balance_pairs(schedule, tight_cap(schedule) + (bpipe == "loose" ? 1 : 0));

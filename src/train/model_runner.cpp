@@ -70,9 +70,22 @@ struct ModelRunner::State {
         optimizer(stage.parameters().all(), {&c.model_tp(), &c.model_dp(), c.control.get()},
                   {o.beta1, o.beta2, o.eps, o.weight_decay}, parse_dtype(o.dtype)),
         reporter(c, m, stage.parameters()),
-        schedule(make_schedule(o.schedule, o.pp, micros(), o.bpipe, o.pieces)),
-        executor(schedule, c.model_pp(), stage, c.progress, *c.device) {
-    stage.set_reduce_hook([this](int global_stage) { optimizer.reduce(global_stage); });
+        schedule(make_schedule(o.schedule, o.pp, micros(), o.bpipe, o.pieces, o.split_backward)) {
+    if (use == ModelUse::Frozen) return;
+    optimizer = std::make_unique<ShardedOptimizer>(
+        stage.parameters().all(), OptimizerComms{&c.model_tp(), &c.model_dp(), c.control.get()},
+        AdamWOptions{o.beta1, o.beta2, o.eps, o.weight_decay}, parse_dtype(o.dtype));
+    stage.set_reduce_hook([this](int global_stage) { optimizer->reduce(global_stage); });
+    make_executor();
+  }
+
+  void make_executor() {
+    executor =
+        std::make_unique<Executor>(schedule, context.model_pp(), stage, context.progress, *context.device);
+  }
+  ShardedOptimizer& trained() {
+    LACUNA_CHECK(optimizer, ErrorKind::Internal, "a frozen model has no optimizer");
+    return *optimizer;
   }
 
   int micros() const { return static_cast<int>(options.global_batch / (options.micro_batch * options.dp)); }

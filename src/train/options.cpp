@@ -122,6 +122,9 @@ std::vector<std::string> TrainOptions::complete_and_check(int world) {
                                    micro_batch, seq_len, tp));
   if (resume != "auto" && resume != "never" && !is_step(resume))
     problems.push_back(fmt::format("--resume is '{}', wanted auto, never or a step number", resume));
+  if (split_backward && recompute)
+    problems.push_back(
+        "--split-backward and --recompute exclude each other: recomputing makes both gradients at once");
   if (bpipe != "off" && pp < 2) problems.push_back("--bpipe wants --pp of at least 2 (it pairs stages)");
   return problems;
 }

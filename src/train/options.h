@@ -14,7 +14,7 @@ struct TrainOptions {
   std::vector<std::int64_t> cuts;
   std::string schedule = "1f1b", bpipe = "off";
   int pieces = 1;
-  bool recompute = false;
+  bool split_backward = false, recompute = false;
   std::string device = "auto", dtype = "fp32";
   bool deterministic = false;
   int virtual_ranks = 1;
@@ -54,6 +54,8 @@ struct TrainOptions {
     field("parallel.schedule", schedule, "1f1b | gpipe");
     field("parallel.bpipe", bpipe, "off | tight | loose: balance stashes between paired stages");
     field("parallel.pieces", pieces, "pieces of a stash that BPipe moves one by one");
+    field("parallel.split-backward", split_backward,
+          "gradients of inputs and of weights as two actions: the stage before waits for the first only");
     field("parallel.recompute", recompute,
           "keep only block inputs, run blocks forward again in the backward");
     field("parallel.device", device, "auto | cpu | cuda (auto: a GPU where every rank has one)");

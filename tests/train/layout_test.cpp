@@ -13,26 +13,28 @@ namespace {
 constexpr int kSteps = 20;
 
 std::string text_of(const TrainOptions& o) {
-  return fmt::format("pp {} tp {} dp {} {} bpipe {} pieces {} recompute {}", o.pp, o.tp, o.dp, o.schedule,
-                     o.bpipe, o.pieces, o.recompute);
+  return fmt::format("pp {} tp {} dp {} {} bpipe {} pieces {} recompute {} split {}", o.pp, o.tp, o.dp,
+                     o.schedule, o.bpipe, o.pieces, o.recompute, o.split_backward);
 }
 
 // Every way to run a layout whose results must be equal to the bit.
 std::vector<TrainOptions> variants(int pp, int tp, int dp) {
   std::vector<TrainOptions> out;
-  const auto add = [&](const char* schedule, const char* bpipe, int pieces, bool recompute) {
+  const auto add = [&](const char* schedule, const char* bpipe, int pieces, bool recompute, bool split) {
     TrainOptions options = small_options(pp, tp, dp);
     options.schedule = schedule;
     options.bpipe = bpipe;
     options.pieces = pieces;
     options.recompute = recompute;
+    options.split_backward = split;
     out.push_back(options);
   };
-  add("1f1b", "off", 1, false);
-  if (pp == 1) add("1f1b", "off", 1, true);
-  if (pp > 1) add("gpipe", "off", 1, pp % 2 == 0);
-  if (pp > 3) add("1f1b", "tight", 1, pp == 5);
-  if (pp == 4 || pp == 6) add("1f1b", "loose", 2, false);
+  add("1f1b", "off", 1, false, pp == 2);
+  if (pp == 1) add("1f1b", "off", 1, true, false);
+  if (pp == 1) add("1f1b", "off", 1, false, true);
+  if (pp > 1) add("gpipe", "off", 1, pp % 2 == 0, pp % 2 == 1);
+  if (pp > 3) add("1f1b", "tight", 1, pp == 5, pp % 4 == 0);
+  if (pp == 4 || pp == 6) add("1f1b", "loose", 2, false, pp == 6);
   return out;
 }
 

@@ -1,5 +1,5 @@
-// Passes add to a table and never reorder what stands in it. Order of use: set pieces, bpipe (optional),
-// transfers, slots.
+// Passes add to a table and never reorder what stands in it. Order of use: set pieces, split (optional), bpipe
+// (optional), transfers, slots.
 #pragma once
 
 #include "parallel/plan/schedule.h"
@@ -10,6 +10,10 @@ namespace lacuna {
 struct BufferCounts {
   int receive = 2, send = 2;
 };
+
+// Every Backward becomes an InputGrad and, right after it, its WeightGrad: the stage before waits for the
+// first alone, so a pipeline drains in (ranks - 1) · T_I instead of (ranks - 1) · T_B.
+void split_backwards(Schedule& schedule);
 
 // Derives every send and receive between stages on different ranks, assigns their boundary buffers and sets
 // recv_buffers and send_buffers. Sends stand where their result is ready, receives where their buffer is

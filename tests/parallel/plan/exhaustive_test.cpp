@@ -111,6 +111,39 @@ TEST(Exhaustive, OtherCostsUpToTheSpeedOfAForward) {
     }
 }
 
+// The drain passes on input gradients alone. With BPipe, whose decisions know a backward as one action or as
+// two, stashes move as often and cost as little.
+TEST(Exhaustive, SplitBackwardsDrainFaster) {
+  const Costs uneven{.forward = 1, .backward = 2.5, .input_grad = 1.25, .weight_grad = 1.25};
+  for (int pp = 1; pp <= kDepths; ++pp)
+    for (int micros = 1; micros <= kMicros; ++micros)
+      for (const char* kind : {"gpipe", "1f1b"}) {
+        const Schedule split = make_schedule(kind, pp, micros, "off", 1, true);
+        for (const Costs& costs : {Costs{}, uneven}) {
+          const double ideal =
+              micros * (costs.forward + costs.backward) + (pp - 1) * (costs.forward + costs.backward / 2);
+          ASSERT_DOUBLE_EQ(simulate(split, costs).makespan, ideal)
+              << split.name << " " << pp << " " << micros;
+        }
+        for (int rank = 0; rank < pp; ++rank)
+          ASSERT_EQ(peak_stashes(split, rank), kind[0] == 'g' ? micros : std::min(micros, pp - rank));
+      }
+}
+
+TEST(Exhaustive, BpipeOfSplitBackwardsCostsNoTime) {
+  const Costs at_speed{.forward = 1, .backward = 2, .move = 1};
+  for (int pp = 1; pp <= kDepths; ++pp)
+    for (int micros = 1; micros <= kMicros; ++micros)
+      for (const char* bpipe : {"tight", "loose"})
+        for (const int pieces : {1, 2}) {
+          const Schedule schedule = make_schedule("1f1b", pp, micros, bpipe, pieces, true);
+          expect_peak_law(schedule, std::string(bpipe) == "tight");
+          ASSERT_LE(simulate(schedule, at_speed).makespan, 3 * micros + 2 * (pp - 1) + 1e-9)
+              << schedule.name << " pp " << pp << " m " << micros << " pieces " << pieces;
+          if (testing::Test::HasFatalFailure()) return;
+        }
+}
+
 TEST(Exhaustive, TheGoldenCaseOfEightStages) {
   const Schedule schedule = make_schedule("1f1b", 8, 48, "tight", 1);
   const Simulation run = simulate(schedule, {});
