@@ -46,6 +46,15 @@ function(lacuna_module name dir)
   endif()
 endfunction()
 
+# Only the labels gpu and gpu2 see GPUs: what asks for a device by "auto" gets the CPU in all other tests.
+function(lacuna_test_environment entry label)
+  set(variables LACUNA_BIN=${CMAKE_BINARY_DIR} ${ARGN})
+  if(NOT label MATCHES "^gpu")
+    list(APPEND variables CUDA_VISIBLE_DEVICES=)
+  endif()
+  set_tests_properties(${entry} PROPERTIES LABELS ${label} ENVIRONMENT "${variables}")
+endfunction()
+
 function(lacuna_test name dir)
   cmake_parse_arguments(arg "TORCH" "LABEL" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
@@ -78,8 +87,8 @@ function(lacuna_test name dir)
     lacuna_use_torch(${target})
   endif()
   add_test(NAME ${arg_LABEL}.${name} COMMAND ${target})
-  set_tests_properties(${arg_LABEL}.${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 900
-    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR}")
+  set_tests_properties(${arg_LABEL}.${name} PROPERTIES TIMEOUT 900 WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  lacuna_test_environment(${arg_LABEL}.${name} ${arg_LABEL})
 endfunction()
 
 # mpirun for tests: as root too, more ranks than cores, no ssh, no pinning, no banner over an error. Variables
@@ -116,8 +125,8 @@ function(lacuna_mpi_test name dir)
   foreach(ranks ${arg_RANKS})
     set(entry ${arg_LABEL}.${name}.${ranks})
     add_test(NAME ${entry} COMMAND with_ranks ${ranks} $<TARGET_FILE:${target}>)
-    set_tests_properties(${entry} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 PROCESSORS 2
-      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
-      ENVIRONMENT "LACUNA_BIN=${CMAKE_BINARY_DIR};${LACUNA_MPI_ENVIRONMENT}")
+    set_tests_properties(${entry} PROPERTIES TIMEOUT 600 PROCESSORS 2
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    lacuna_test_environment(${entry} ${arg_LABEL} ${LACUNA_MPI_ENVIRONMENT})
   endforeach()
 endfunction()

@@ -13,9 +13,11 @@
 #include "src/base/error.h"
 #include "src/base/fields.h"
 #include "src/base/file.h"
+#include "src/model/cuda/ops.h"
 #include "src/train/event_log.h"
 #include "src/train/numeric_guard.h"
 #include "src/train/options.h"
+#include "src/train/parallel_context.h"
 #include "src/train/tensorboard.h"
 #include "tests/support/test_data.h"
 #include "tests/train/support/small_run.h"
@@ -52,6 +54,15 @@ TEST(NumericGuard, CountsAThousandStepsAndSurvivesAResume) {
   EXPECT_EQ(resumed.skipped(), 4);
   EXPECT_FALSE(resumed.accept(1400, kNan, 1, ""));  // step 10 is out of the last thousand
   EXPECT_THROW(resumed.accept(1450, kNan, 1, ""), Error);
+}
+
+TEST(ParallelContext, AutoIsTheCpuWhereNoGpuIsSeen) {
+  ASSERT_EQ(on_cuda::device_count(), 0)
+      << "label unit sees no GPU: run through ctest, or with CUDA_VISIBLE_DEVICES=";
+  const auto world = single_rank();
+  Progress progress;
+  EXPECT_TRUE(ParallelContext(*world, {1, 1, 1}, progress, "auto").model_device.is_cpu());
+  EXPECT_THROW(ParallelContext(*world, {1, 1, 1}, progress, "cuda"), Error);
 }
 
 TEST(Trainer, APoisonedWeightIsNamedAndTheUpdateSkipped) {
