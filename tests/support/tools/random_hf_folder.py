@@ -1,6 +1,8 @@
 """Writes a Hugging Face folder of random weights, bf16, two layers a shard: a stand-in for a checkpoint of that size.
+A process a core writes shards; the result does not depend on how many there are.
 usage: random_hf_folder.py OUT [layers [hidden ffn heads kv_heads vocab]]   (default: the shape of Mistral-7B)"""
 import json
+import multiprocessing
 import os
 import struct
 import sys
@@ -10,19 +12,19 @@ import numpy as np
 out, sizes = sys.argv[1], [int(word) for word in sys.argv[2:]]
 layers, hidden, ffn, heads, kv_heads, vocab = sizes + [32, 4096, 14336, 32, 8, 32000][len(sizes):]
 head = hidden // heads
-rng = np.random.default_rng(1)
 
 
-def random_bf16(shape):
+def random_bf16(rng, shape):
     """Normal values of deviation 0.02, cut to bf16."""
     return (rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)).view(np.uint32) >> 16
 
 
-def ones(shape):
+def ones(_, shape):
     return np.full(shape, 0x3F80)
 
 
-def write_shard(name, tensors):
+def write_shard(number, name, tensors):
+    rng = np.random.default_rng([1, number])
     header, offset = {}, 0
     for key, (shape, _) in tensors.items():
         size = 2 * int(np.prod(shape))
@@ -33,7 +35,7 @@ def write_shard(name, tensors):
     with open(os.path.join(out, name), "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for shape, make in tensors.values():
-            file.write(make(shape).astype("<u2").tobytes())
+            file.write(make(rng, shape).astype("<u2").tobytes())
     return {key: name for key in tensors}
 
 
@@ -53,17 +55,24 @@ def layer(index):
     }
 
 
+def tensors_of(number):
+    """Of shard `number`: what stands around the layers, then two layers a shard."""
+    if number == 0:
+        return {
+            "model.embed_tokens.weight": ((vocab, hidden), random_bf16),
+            "model.norm.weight": ((hidden,), ones),
+            "lm_head.weight": ((vocab, hidden), random_bf16),
+        }
+    first = 2 * (number - 1)
+    return {k: v for index in range(first, min(first + 2, layers)) for k, v in layer(index).items()}
+
+
+shards = 1 + (layers + 1) // 2
 os.makedirs(out)
-ends = {
-    "model.embed_tokens.weight": ((vocab, hidden), random_bf16),
-    "model.norm.weight": ((hidden,), ones),
-    "lm_head.weight": ((vocab, hidden), random_bf16),
-}
-groups = [range(first, min(first + 2, layers)) for first in range(0, layers, 2)]
-names = [f"model-{i + 1:05d}-of-{len(groups) + 1:05d}.safetensors" for i in range(len(groups) + 1)]
-where = write_shard(names[0], ends)
-for name, group in zip(names[1:], groups):
-    where |= write_shard(name, {k: v for index in group for k, v in layer(index).items()})
+with multiprocessing.get_context("fork").Pool() as pool:
+    parts = pool.starmap(write_shard, [(i, f"model-{i + 1:05d}-of-{shards:05d}.safetensors", tensors_of(i))
+                                       for i in range(shards)])
+where = {key: name for part in parts for key, name in part.items()}
 with open(os.path.join(out, "model.safetensors.index.json"), "w") as file:
     json.dump({"metadata": {}, "weight_map": where}, file, indent=1)
 with open(os.path.join(out, "config.json"), "w") as file:
