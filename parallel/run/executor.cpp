@@ -328,11 +328,11 @@ void Executor::rehearse() {
   const Doing doing(&s.progress, "rehearsal", s.pipeline.name().c_str());
   const std::vector<Action>& row = s.table.row(Engine::Compute);
   for (std::size_t f = 0; f < row.size(); ++f) {
-    if (row[f].op != Op::Forward || row[f].micro != 0) continue;
+    if (row[f].op != Op::Forward || row[f].micro > 1) continue;
     s.compute(row[f], s.links.compute[f]);
     for (std::size_t i = f + 1; i < row.size(); ++i) {
       Action action = row[i];
-      if (action.op == Op::Reduce || action.stage != row[f].stage || action.micro != 0) continue;
+      if (action.op == Op::Reduce || action.stage != row[f].stage || action.micro != row[f].micro) continue;
       action.slots = row[f].slots;  // the stash has not moved meanwhile
       s.compute(action, s.links.compute[i]);
     }

@@ -129,7 +129,7 @@ TEST(Executor, ReducesEachStageOnceAStep) {
       30s);
 }
 
-TEST(Executor, RehearsesOneMicroBatchOfEachStageWithoutItsPeers) {
+TEST(Executor, RehearsesTwoMicroBatchesOfEachStageWithoutItsPeers) {
   const Schedule schedule = make_schedule("1f1b", 8, 12, "tight", 2);
   const FakeOutcome serial = test::serial_outcome(8, 12, 1);
   run_local(
@@ -138,8 +138,9 @@ TEST(Executor, RehearsesOneMicroBatchOfEachStageWithoutItsPeers) {
         FakeStage stage(8, 2, {});
         Progress progress;
         Executor executor(schedule, world, stage, progress);
-        if (rank % 2 == 0) executor.rehearse();  // nobody is needed for it
-        EXPECT_EQ(stage.gradients.size(), rank % 2 == 0 ? 1u : 0u);
+        if (rank % 2 == 1) executor.rehearse();  // nobody is needed for it
+        EXPECT_EQ(stage.gradients.size(), rank % 2 == 1 ? 1u : 0u);
+        EXPECT_EQ(stage.losses.size(), rank == 7 ? 2u : 0u);
         EXPECT_EQ(stage.reductions.size(), 0u);
         stage.gradients.clear();
         executor.run();
