@@ -1,20 +1,32 @@
 #include "recipes/cmoe/calib_file.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
-#include <filesystem>
+#include <algorithm>
 
 #include "src/base/error.h"
+#include "src/base/file.h"
 #include "src/base/hash.h"
-#include "src/h5/file.h"
 
 namespace lacuna {
 
 namespace {
 
-constexpr const char* kFormat = "lacuna.calib.v1";
+at::Tensor get(const h5::File& file, const std::string& name, at::ScalarType type,
+               const std::vector<std::int64_t>& shape) {
+  const h5::Dataset set = file.open_dataset(name);
+  at::Tensor out = at::empty(shape, type);
+  LACUNA_CHECK(set.info().dtype == calib_type(out) && set.info().shape == shape, ErrorKind::BadInput,
+               "{}: {} is {} [{}], wanted {} [{}]", file.path(), name, name_of(set.info().dtype),
+               fmt::join(set.info().shape, ", "), name_of(calib_type(out)), fmt::join(shape, ", "));
+  set.read(out.data_ptr());
+  return out;
+}
 
-DType type_of(const at::Tensor& tensor) {
+}  // namespace
+
+DType calib_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kDouble:
       return DType::F64;
@@ -29,74 +41,54 @@ DType type_of(const at::Tensor& tensor) {
   }
 }
 
-void put(h5::File& file, const std::string& name, const at::Tensor& values) {
-  const at::Tensor host = values.cpu().contiguous();
-  h5::Dataset set = file.create_dataset(name, type_of(host), host.sizes().vec());
-  set.write(host.const_data_ptr());
+std::string calib_dataset(int layer, const std::string& name) {
+  return fmt::format("layers/{}/{}", layer, name);
 }
 
-at::Tensor get(const h5::File& file, const std::string& name, at::ScalarType type, std::int64_t cols) {
-  const h5::Dataset set = file.open_dataset(name);
-  const h5::DatasetInfo& info = set.info();
-  at::Tensor out = at::empty(info.shape, type);
-  LACUNA_CHECK(info.dtype == type_of(out) && info.shape.size() == 2 && (cols < 0 || info.shape[1] == cols),
-               ErrorKind::BadInput, "{}: {} is not what calibration wrote", file.path(), name);
-  set.read(out.data_ptr());
-  return out;
-}
-
-}  // namespace
-
-std::string fingerprint_of(const FfnWeights& ffn) {
-  std::string text;
-  for (const at::Tensor* matrix : {&ffn.gate, &ffn.up, &ffn.down}) {
-    const at::Tensor host = matrix->cpu().contiguous();
-    text += to_hex(hash64(host.const_data_ptr(), host.nbytes()));
+std::string calib_fingerprint(const SlabSource& weights, const ModelConfig& config, int layer) {
+  constexpr std::int64_t kBlock = 4 << 20;  // elements
+  std::string hashes;
+  for (const Parameter& p : parameters(config)) {
+    const bool outside = p.layer < 0 || p.layer >= static_cast<int>(config.layers);
+    if (p.layer != layer && !(outside && layer == 0)) continue;
+    const std::int64_t width = p.elements() / p.shape[0], rows = std::max<std::int64_t>(1, kBlock / width);
+    for (std::int64_t first = 0; first < p.shape[0]; first += rows) {
+      Slab slab{std::vector<std::int64_t>(p.shape.size(), 0), p.shape};
+      slab.offset[0] = first;
+      slab.extent[0] = std::min(rows, p.shape[0] - first);
+      const at::Tensor values = at::empty(slab.extent, at::kFloat);
+      weights(p.name, slab, DType::F32, values.data_ptr());
+      hashes += to_hex(hash64(values.const_data_ptr(), values.nbytes()));
+    }
   }
-  return text;
+  return to_hex(hash64(hashes.data(), hashes.size()));
 }
 
-void write_calib(const std::string& path, const CalibLayer& layer, const NeuronStatistics& s) {
-  const std::string temporary = path + ".tmp";
-  std::filesystem::remove(temporary);
-  h5::File file = h5::File::create(temporary);
-  file.set_attribute("format", std::string(kFormat));
-  file.set_attribute("layer", static_cast<std::int64_t>(layer.layer));
-  file.set_attribute("check_tokens", layer.check_tokens);
-  file.set_attribute("weights", layer.weights);
-  file.set_attribute("data", layer.data);
-  put(file, "inputs", layer.inputs);
-  if (layer.output_moment.defined()) put(file, "output_moment", layer.output_moment);
-  put(file, "counts", s.counts);
-  put(file, "mean", s.mean);
-  put(file, "second", s.second);
-  put(file, "peak", s.peak);
-  put(file, "input_mean", s.input_mean);
-  put(file, "input_second", s.input_second);
-  put(file, "top_neurons", s.top_neurons);
-  file.close();
-  std::filesystem::rename(temporary, path);
-}
-
-CalibLayer read_calib(const std::string& path, const CalibLayer& expected) {
-  const h5::File file = h5::File::open(path);
-  LACUNA_CHECK(file.has_attribute("format") && file.text_attribute("format") == kFormat, ErrorKind::BadInput,
-               "{}: not a calibration file", path);
+CalibReader::CalibReader(const std::string& path, const CalibLabel& expected)
+    : label_(expected), file_(h5::File::open(path)) {
+  LACUNA_CHECK(file_.has_attribute("format") && file_.text_attribute("format") == kCalibFormat,
+               ErrorKind::BadInput, "{}: not a calibration file (wanted format {})", path, kCalibFormat);
   const auto same = [&](const char* what, const auto& got, const auto& want) {
-    LACUNA_CHECK(got == want, ErrorKind::BadInput,
-                 "{}: of another {} ({}, wanted {}); give another --statistics", path, what, got, want);
+    LACUNA_CHECK(got == want, ErrorKind::BadInput, "{}: {} is {}, wanted {}; give another --statistics", path,
+                 what, got, want);
   };
+  same("layers", file_.int_attribute("layers"), expected.layers);
+  same("hidden", file_.int_attribute("hidden"), expected.hidden);
+  same("data", file_.text_attribute("data"), expected.data);
+  same("tokens", file_.int_attribute("tokens"), expected.tokens);
+  same("check_tokens", file_.int_attribute("check_tokens"), expected.check_tokens);
+}
+
+CalibLayer CalibReader::read(int layer, const std::string& weights) const {
+  const std::string name = calib_dataset(layer, "inputs");
   CalibLayer out;
-  out.layer = static_cast<int>(file.int_attribute("layer"));
-  out.check_tokens = file.int_attribute("check_tokens");
-  out.weights = file.text_attribute("weights");
-  out.data = file.text_attribute("data");
-  same("layer", out.layer, expected.layer);
-  same("model", out.weights, expected.weights);
-  same("calibration", out.data, expected.data);
-  out.inputs = get(file, "inputs", at::kFloat, -1);
-  if (file.has("output_moment"))
-    out.output_moment = get(file, "output_moment", at::kDouble, out.inputs.size(1));
+  out.weights = file_.open_dataset(name).text_attribute("weights");
+  LACUNA_CHECK(out.weights == weights, ErrorKind::BadInput,
+               "{}: layer {} is of another model (weights {}, this one's are {}); give another --statistics",
+               file_.path(), layer, printable(out.weights), weights);
+  out.inputs = get(file_, name, at::kFloat, {label_.tokens, label_.hidden});
+  const std::string moment = calib_dataset(layer, "output_moment");
+  if (file_.has(moment)) out.output_moment = get(file_, moment, at::kDouble, {label_.hidden, label_.hidden});
   return out;
 }
 

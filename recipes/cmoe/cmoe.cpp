@@ -44,7 +44,7 @@ calibration-tokens = 16384
 check-tokens = 2048
 ; the published algorithm instead: compat = true, trajectory = carved
 compat = false
-; a folder for calib-*.h5, to carve again without forward passes: statistics = calib
+; what was measured in one file, to carve again without forward passes: statistics = calib.h5
 ; a table with all controls on texts of your own: report = true, texts = books.h5,wiki.h5
 
 [train]

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
-#include "recipes/cmoe/calib_file.h"
 #include "recipes/common/super_neurons.h"
 #include "src/base/error.h"
+#include "src/checkpoint/together.h"
 
 namespace lacuna {
 
@@ -17,12 +18,11 @@ EvidenceCollector::EvidenceCollector(CalibrationRun& run, const CmoeOptions& opt
       options_(options),
       needs_moment_(needs_moment),
       fit_passes_(run.passes_for(options.calibration_tokens)),
-      check_passes_(run.passes_for(options.check_tokens)) {
+      check_passes_(run.passes_for(options.check_tokens)),
+      cuts_(cut_layers(static_cast<int>(run.parent.layers), run.context.topology.pp,
+                       std::vector<int>(run.options.cuts.begin(), run.options.cuts.end()))) {
   const ParallelContext& context = run.context;
-  const std::vector<LayerRange> cuts =
-      cut_layers(static_cast<int>(run.parent.layers), context.topology.pp,
-                 std::vector<int>(run.options.cuts.begin(), run.options.cuts.end()));
-  const LayerRange range = cuts[static_cast<std::size_t>(context.place.pp)];
+  const LayerRange range = cuts_[static_cast<std::size_t>(context.place.pp)];
   for (int layer = range.begin; layer < range.end; ++layer) {
     stage_layers_.push_back(layer);
     if (is_owner(owner_of(layer, context.topology), context.place)) mine_.push_back(layer);
@@ -43,12 +43,14 @@ void EvidenceCollector::take(int layer, const at::Tensor& inputs) {
 
 void EvidenceCollector::collect_dense() {
   if (!read_statistics()) {
+    std::optional<CalibWriter> file;  // before the passes: what cannot be written is said at once
+    if (!options_.statistics.empty()) file.emplace(run_.context.world, options_.statistics, label());
     CalibrationInputs seen;
     run_.show_inputs(run_.parent, run_.parent_weights, 0, fit_passes_ + check_passes_,
                      [&](int layer, const at::Tensor& rows) { seen.add(layer, rows); });
     for (const int layer : stage_layers_) take(layer, seen.gather(layer, *run_.context.dp));
     if (needs_moment_) collect_moments();
-    write_statistics();
+    if (file) write_statistics(*file);
   }
   find_super_neurons();
 }
@@ -121,54 +123,55 @@ LayerEvidence EvidenceCollector::of(int layer) const {
   return out;
 }
 
-std::string EvidenceCollector::file_of(int layer) const {
-  return fmt::format("{}/calib-{:04}.h5", options_.statistics, layer);
+CalibLabel EvidenceCollector::label() const {
+  const std::int64_t per_pass = run_.options.global_batch * run_.options.seq_len;
+  return {run_.parent.layers, run_.parent.hidden, (fit_passes_ + check_passes_) * per_pass,
+          check_passes_ * per_pass,
+          fmt::format("windows of {}, seed {}, of {}", run_.options.seq_len, run_.options.seed,
+                      run_.data_identity)};
 }
 
-namespace {
-
-CalibLayer label(const CalibrationRun& run, const FfnWeights& ffn, int layer, std::int64_t fit_passes,
-                 std::int64_t check_passes) {
-  const std::int64_t per_pass = run.options.global_batch * run.options.seq_len;
-  CalibLayer out;
-  out.layer = layer;
-  out.check_tokens = check_passes * per_pass;
-  out.weights = fingerprint_of(ffn);
-  out.data = fmt::format("{} tokens in windows of {}, seed {}, of {}", (fit_passes + check_passes) * per_pass,
-                         run.options.seq_len, run.options.seed, run.data_identity);
-  return out;
+int EvidenceCollector::rank_of_owner(int layer) const {
+  const Topology& topology = run_.context.topology;
+  const LayerOwner owner = owner_of(layer, topology);
+  int stage = 0;
+  while (layer >= cuts_[static_cast<std::size_t>(stage)].end) ++stage;
+  return rank_of(topology, {stage, owner.tp, owner.dp});
 }
 
-}  // namespace
-
-// All layers from files, or none: rank 0 says whether there are any.
+// All layers from the file, or none: rank 0 says whether there is one.
 bool EvidenceCollector::read_statistics() {
   if (options_.statistics.empty()) return false;
-  std::uint8_t there = std::filesystem::exists(file_of(0)) ? 1 : 0;
-  run_.context.world.broadcast(0, std::as_writable_bytes(std::span(&there, 1)));
-  if (!there) return false;
-  for (const int layer : mine_) {
-    const FfnWeights ffn = read_ffn(run_.parent_weights, run_.parent, layer);
-    CalibLayer read = read_calib(file_of(layer), label(run_, ffn, layer, fit_passes_, check_passes_));
-    LACUNA_CHECK(read.output_moment.defined() || !needs_moment_, ErrorKind::BadInput,
-                 "{}: has no output_moment, which heapr wants; give another --statistics", file_of(layer));
-    inputs_[layer] = read.inputs;
-    if (read.output_moment.defined()) moments_[layer] = read.output_moment;
-  }
+  const std::string& path = options_.statistics;
+  const std::string there = rank0_alone(run_.context.world, "looking for " + path, [&] {
+    LACUNA_CHECK(!std::filesystem::is_directory(path), ErrorKind::Usage,
+                 "--statistics {} is a folder, wanted a file (calib.h5)", path);
+    return std::string(std::filesystem::exists(path) ? "yes" : "");
+  });
+  if (there.empty()) return false;
+  together(run_.context.world, "reading statistics", [&] {
+    const CalibReader file(path, label());
+    for (const int layer : mine_) {
+      CalibLayer read = file.read(layer, calib_fingerprint(run_.parent_weights, run_.parent, layer));
+      LACUNA_CHECK(read.output_moment.defined() || !needs_moment_, ErrorKind::BadInput,
+                   "{}: has no output_moment, which heapr wants; give another --statistics", path);
+      take(layer, read.inputs);
+      if (read.output_moment.defined()) moments_[layer] = read.output_moment.to(run_.context.model_device);
+    }
+    return std::string();
+  });
   return true;
 }
 
-void EvidenceCollector::write_statistics() const {
-  if (options_.statistics.empty()) return;
-  std::error_code ignored;
-  std::filesystem::create_directories(options_.statistics, ignored);
-  for (const int layer : mine_) {
-    const LayerEvidence all = of(layer);
-    CalibLayer out = label(run_, all.ffn, layer, fit_passes_, check_passes_);
-    out.inputs = inputs_.at(layer);
-    out.output_moment = all.output_moment;
-    write_calib(file_of(layer), out, all.statistics);
-  }
+void EvidenceCollector::write_statistics(CalibWriter& file) const {
+  for (int layer = 0; layer < static_cast<int>(run_.parent.layers); ++layer)
+    file.add(layer, rank_of_owner(layer), [&] {
+      const LayerEvidence all = of(layer);
+      return CalibWriter::Measured{{calib_fingerprint(run_.parent_weights, run_.parent, layer),
+                                    inputs_.at(layer).to(at::kFloat), all.output_moment},
+                                   all.statistics};
+    });
+  file.finish();
 }
 
 }  // namespace lacuna

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "recipes/cmoe/calib_writer.h"
 #include "recipes/cmoe/carve_layer.h"
 #include "recipes/common/calibration_inputs.h"
 #include "recipes/common/calibration_run.h"
@@ -23,7 +24,7 @@ class EvidenceCollector {
   const std::vector<int>& stage_layers() const { return stage_layers_; }
   bool in_stage(int layer) const;
 
-  // Inputs of all layers from the parent, or from the statistics folder; then super neurons over all layers.
+  // Inputs of all layers from the parent, or from the statistics file; then super neurons over all layers.
   // Collective over the world.
   void collect_dense();
   // Inputs of one layer from another model. Collective; only the layer's stage gets them.
@@ -39,14 +40,16 @@ class EvidenceCollector {
   void collect_moments();
   void take(int layer, const at::Tensor& inputs);
   void find_super_neurons();
+  CalibLabel label() const;
+  int rank_of_owner(int layer) const;
   bool read_statistics();
-  void write_statistics() const;
-  std::string file_of(int layer) const;
+  void write_statistics(CalibWriter& file) const;
 
   CalibrationRun& run_;
   const CmoeOptions& options_;
   bool needs_moment_;
   std::int64_t fit_passes_, check_passes_;
+  std::vector<LayerRange> cuts_;  // of all stages
   std::vector<int> stage_layers_, mine_;
   std::map<int, at::Tensor> inputs_;   // fit and check tokens, [tokens, hidden]
   std::map<int, at::Tensor> moments_;  // of all layers of the stage

@@ -22,7 +22,9 @@ std::unique_ptr<Recipe> recipe_with(const Settings& settings);
 Settings small_carving(Settings more = {});
 
 struct Outcome {
-  GlobalTensors weights;                    // of the layers of the child, before its first step
+  RoutedFfn routed;                         // of the child
+  GlobalTensors weights, trained;           // of the child, before its first step and after its last
+  int passes = 0;                           // of calibration, over training data
   double loss = 0, all_on = 0, parent = 0;  // of the child, the child with all experts on, the parent
   std::vector<double> losses;               // of training steps
 };
