@@ -140,6 +140,11 @@ std::vector<RankBytes> plan(const ParallelContext& context, const TrainOptions& 
 
 }  // namespace
 
+void add_weights(GlobalTensors& global, ModelRunner& runner) {
+  for (const OwnedPart& part : runner.optimizer().owned_parts())
+    if (part.writes) put(global, part, part.master, runner.optimizer().accumulation());
+}
+
 void run_rank(Communicator& world, const TrainOptions& options, int steps, const ModelConfig& config,
               RunNumbers& out, std::mutex& mutex) {
   at::set_num_threads(1);
@@ -174,8 +179,7 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   runner.close();
   world.report_to(nullptr);  // the progress word ends here, an MPI world goes on
   const std::lock_guard lock(mutex);
-  for (const OwnedPart& part : runner.optimizer().owned_parts())
-    if (part.writes) put(out.weights, part, part.master, runner.optimizer().accumulation());
+  add_weights(out.weights, runner);
   out.stats.resize(static_cast<std::size_t>(world.size()));
   out.memory.resize(static_cast<std::size_t>(world.size()));
   out.stats[static_cast<std::size_t>(world.rank())] = stats;

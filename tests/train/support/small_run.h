@@ -57,6 +57,9 @@ RunNumbers run_layout(const TrainOptions& options, int steps, const ModelConfig&
 void run_rank(Communicator& world, const TrainOptions& options, int steps, const ModelConfig& config,
               RunNumbers& out, std::mutex& mutex);
 
+// Puts the full-precision weights that this rank owns into `global`.
+void add_weights(GlobalTensors& global, ModelRunner& runner);
+
 // max over tensors of ‖a − b‖∞ / ‖b‖∞; infinity when the tensors differ in name or size.
 double largest_difference(const GlobalTensors& a, const GlobalTensors& b);
 bool same_bits(const GlobalTensors& a, const GlobalTensors& b);
