@@ -34,6 +34,7 @@ void add(RankSizes& sizes, const Parameter& parameter, const PlannedRun& run, bo
   for (const std::int64_t extent : local.shape) elements *= static_cast<std::size_t>(extent);
   const std::size_t row = elements / static_cast<std::size_t>(local.shape[0]);
   if (!shares_weight) sizes.weights += elements * size_of(run.shape.compute);
+  if (run.frozen) return;
   sizes.gradients += elements * accumulation;
   if (shares_weight && run.dp == 1) return;  // the original's state is also the copy's
   sizes.optimizer += optimizer_bytes(static_cast<std::size_t>(owned.end - owned.begin) * row, elements,

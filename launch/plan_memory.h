@@ -17,6 +17,7 @@ struct PlannedRun {
   int dp = 1;
   StashKind stash = StashKind::Full;
   bool cuda = false;      // for GPUs: their libraries' workspace
+  bool frozen = false;    // no step is taken: neither gradients nor optimizer
   std::vector<int> cuts;  // layers of each stage; empty: even
 };
 

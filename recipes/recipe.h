@@ -37,6 +37,9 @@ class Recipe : public TrainHooks {
   // 3. The child's weights as a function of the parent's: a source of slabs over a source of slabs, in full
   // precision and under any layout. A rank asks only for its own slabs.
   virtual SlabSource rewrite_weights(SlabSource parent) const { return parent; }
+  // The same for what of the parent lies ready on a device (src/train/snapshot.h), so that a model that takes
+  // no step need not be read again; null: this recipe reads.
+  virtual TensorSource rewrite_tensors(TensorSource /*parent*/) const { return nullptr; }
 
   // 4. TrainHooks: before each step; state of its own in checkpoints.
 

@@ -13,6 +13,7 @@ namespace lacuna {
 struct ParentModel {
   ModelConfig config;
   SlabSource weights;  // empty for --arch: new weights
+  TensorSource ready;  // tensors of mapped files, in the type they are stored in; may be empty
   std::map<std::string, std::string> files;
   std::string description;            // "checkpoint runs/parent/step-000000300"
   std::shared_ptr<const void> owner;  // keeps what `weights` reads from

@@ -83,9 +83,9 @@ Prepared prepare(TrainingJob& job, const ParallelContext& context) {
 // Calibration, and the model that comes out of it. The run is still open: its parent may serve the child.
 std::unique_ptr<CalibrationRun> calibrate(const TrainingJob& job, ParallelContext& context, Prepared& ready) {
   if (context.is_main()) log_info("calibrating on sequences of the training data");
-  auto run = std::make_unique<CalibrationRun>(context, job.options, *ready.batches, ready.parent.config,
-                                              ready.parent.weights, ready.facts.data_identity,
-                                              ready.parent.ready);
+  auto run =
+      std::make_unique<CalibrationRun>(context, job.options, *ready.batches, ready.parent.config,
+                                       ready.parent.weights, ready.facts.data_identity, ready.parent.ready);
   job.recipe->calibrate(*run);
   ready.child = job.recipe->rewrite(ready.parent.config);
   for (const auto& [key, value] : job.recipe->facts()) ready.facts.facts[key] = value;

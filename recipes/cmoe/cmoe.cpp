@@ -86,6 +86,10 @@ class Cmoe : public Recipe {
     LACUNA_ASSERT(child_);
     return carved_weights(parent, child_);
   }
+  TensorSource rewrite_tensors(TensorSource parent) const override {
+    LACUNA_ASSERT(child_);
+    return carved_tensors(parent, child_);
+  }
 
   std::map<std::string, std::string> facts() const override {
     return {{"recipe", "cmoe"}, {"recipe.form", label()}};
@@ -154,7 +158,8 @@ class Cmoe : public Recipe {
     return out;
   }
 
-  CarvedLayer carve_layer(const RoutedFfn& routed, int layer, const LayerEvidence& e) const {
+  CarvedLayer carve_layer(const RoutedFfn& routed, int layer, const LayerEvidence& e,
+                          PhaseClock& clock) const {
     const RoutedLayer shape = routed_layer(routed, e.ffn.neurons(), layer);
     if (options_.is_static()) {
       NeuronScore score = NeuronScore::Rate;
@@ -162,12 +167,16 @@ class Cmoe : public Recipe {
       return prune_layer(e, shape, score, options_.compensate);
     }
     if (options_.compat) return carve_as_published(e, shape, options_.top);
-    return fit_experts(e, shape, carve_order(e, shape, options_), options_.router_kind(), options_);
+    std::vector<std::int32_t> order = clock.in("clusters", [&] { return carve_order(e, shape, options_); });
+    return clock.in(
+        "routers", [&] { return fit_experts(e, shape, std::move(order), options_.router_kind(), options_); });
   }
 
   std::shared_ptr<CarvedModel> carve_at_once(CalibrationRun& run, const EvidenceCollector& evidence) const {
     const RoutedFfn routed = options_.routed(run.parent);
-    const auto carve = [&](int layer, const LayerEvidence& e) { return carve_layer(routed, layer, e); };
+    const auto carve = [&](int layer, const LayerEvidence& e) {
+      return carve_layer(routed, layer, e, run.clock);
+    };
     return carve_all(run, evidence, {{label(), routed, carve}})[0].model;
   }
 
@@ -196,11 +205,11 @@ class Cmoe : public Recipe {
       if (routed.threshold)
         for (int later = layer; later < static_cast<int>(run.parent.layers); ++later)
           so_far.layers[later] = always_on(run.parent.ffn, routed);
-      evidence.collect_layer(layer, so_far.config,
-                             carved_weights(run.parent_weights, std::make_shared<CarvedModel>(so_far)));
+      evidence.collect_layer(layer, std::make_shared<CarvedModel>(so_far));
       if (!evidence.in_stage(layer)) continue;
       CarvedLayer carved;
-      if (evidence.owns(layer)) carved = carve_layer(model->config.routed, layer, evidence.of(layer));
+      if (evidence.owns(layer))
+        carved = carve_layer(model->config.routed, layer, evidence.of(layer), run.clock);
       share(*model, layer, std::move(carved), evidence.owns(layer), run.context);
     }
     return model;
@@ -208,16 +217,17 @@ class Cmoe : public Recipe {
 
   // Thresholds were set on inputs of the parent (or of layers before). The carved layers' inputs are others,
   // so they are set again on the child's own, and once more since that moves the later layers' inputs.
-  void settle_thresholds(CalibrationRun& run, const EvidenceCollector& evidence) {
+  void settle_thresholds(CalibrationRun& run, EvidenceCollector& evidence) {
+    if (!options_.report) evidence.release();  // nobody asks again
     for (int round = 0; round < kSettlingRounds; ++round) {
-      std::map<int, at::Tensor> inputs =
-          evidence.inputs_of(child_->config, carved_weights(run.parent_weights, child_));
+      std::map<int, at::Tensor> inputs = evidence.inputs_of(child_);
       auto settled = std::make_shared<CarvedModel>(*child_);
       for (const int layer : evidence.stage_layers()) {
         CarvedLayer carved = child_->layers.at(layer);
         if (evidence.owns(layer)) {
-          const at::Tensor scores =
-              choosing_scores(carved.router, inputs.at(layer).cpu(), run.parent.activation);
+          const at::Tensor x = inputs.at(layer).to(at::kFloat);
+          carved.router = on_device(carved.router, x.device());
+          const at::Tensor scores = choosing_scores(carved.router, x, run.parent.activation);
           set_threshold(
               carved.router, scores,
               static_cast<double>(routed_layer(child_->config.routed, run.parent.ffn, layer).active));

@@ -38,7 +38,9 @@ bool EvidenceCollector::in_stage(int layer) const {
 }
 
 void EvidenceCollector::take(int layer, const at::Tensor& inputs) {
-  if (owns(layer)) inputs_[layer] = inputs;
+  if (!owns(layer)) return;
+  inputs_[layer] = inputs.to(run_.context.model_device);
+  statistics_.erase(layer);
 }
 
 void EvidenceCollector::collect_dense() {
@@ -46,7 +48,7 @@ void EvidenceCollector::collect_dense() {
     std::optional<CalibWriter> file;  // before the passes: what cannot be written is said at once
     if (!options_.statistics.empty()) file.emplace(run_.context.world, options_.statistics, label());
     CalibrationInputs seen;
-    run_.show_inputs(run_.parent, run_.parent_weights, 0, fit_passes_ + check_passes_,
+    run_.show_inputs(0, fit_passes_ + check_passes_,
                      [&](int layer, const at::Tensor& rows) { seen.add(layer, rows); });
     for (const int layer : stage_layers_) take(layer, seen.gather(layer, *run_.context.dp));
     if (needs_moment_) collect_moments();
@@ -55,26 +57,37 @@ void EvidenceCollector::collect_dense() {
   find_super_neurons();
 }
 
-void EvidenceCollector::collect_layer(int layer, const ModelConfig& config, const SlabSource& weights) {
+void EvidenceCollector::show_inputs(const std::shared_ptr<const CarvedModel>& model, std::int64_t passes,
+                                    const LlamaStage::TokenObserver& observer) const {
+  run_.show_inputs(model->config, carved_weights(run_.parent_weights, model),
+                   carved_tensors(run_.resident(), model), 0, passes, observer);
+}
+
+void EvidenceCollector::collect_layer(int layer, const std::shared_ptr<const CarvedModel>& model) {
   CalibrationInputs seen;
-  run_.show_inputs(config, weights, 0, fit_passes_ + check_passes_, [&](int shown, const at::Tensor& rows) {
+  show_inputs(model, fit_passes_ + check_passes_, [&](int shown, const at::Tensor& rows) {
     if (shown == layer) seen.add(shown, rows);
   });
   if (!in_stage(layer)) return;
   take(layer, seen.gather(layer, *run_.context.dp));
 }
 
-std::map<int, at::Tensor> EvidenceCollector::inputs_of(const ModelConfig& config,
-                                                       const SlabSource& weights) const {
+std::map<int, at::Tensor> EvidenceCollector::inputs_of(
+    const std::shared_ptr<const CarvedModel>& model) const {
   CalibrationInputs seen;
-  run_.show_inputs(config, weights, 0, fit_passes_,
-                   [&](int layer, const at::Tensor& rows) { seen.add(layer, rows); });
+  show_inputs(model, fit_passes_, [&](int layer, const at::Tensor& rows) { seen.add(layer, rows); });
   std::map<int, at::Tensor> out;
   for (const int layer : stage_layers_) {
     const at::Tensor all = seen.gather(layer, *run_.context.dp);
     if (owns(layer)) out[layer] = all;
   }
   return out;
+}
+
+void EvidenceCollector::release() {
+  inputs_.clear();
+  moments_.clear();
+  statistics_.clear();
 }
 
 // M = E[g gᵀ] of every layer of the stage, up to a factor: sums over this rank's tokens, then over ranks.
@@ -88,7 +101,7 @@ void EvidenceCollector::collect_moments() {
     at::Tensor sum = moments_.at(layer).cpu().contiguous();
     for (Communicator* group : {run_.context.tp.get(), run_.context.dp.get()})
       group->all_reduce_sum(sum.data_ptr(), static_cast<std::size_t>(sum.numel()), DType::F64);
-    moments_[layer] = sum;
+    moments_[layer] = sum.to(run_.context.model_device);
   }
 }
 
@@ -111,13 +124,20 @@ void EvidenceCollector::find_super_neurons() {
 }
 
 LayerEvidence EvidenceCollector::of(int layer) const {
+  return run_.clock.in("statistics", [&] { return assemble(layer); });
+}
+
+LayerEvidence EvidenceCollector::assemble(int layer) const {
   LayerEvidence out;
-  const at::Tensor all = inputs_.at(layer);
+  const at::Tensor all = inputs_.at(layer).to(at::kFloat);
   const std::int64_t tokens = all.size(0) * fit_passes_ / (fit_passes_ + check_passes_);
   out.inputs = all.narrow(0, 0, tokens);
   out.check_inputs = all.narrow(0, tokens, all.size(0) - tokens);
-  out.ffn = read_ffn(run_.parent_weights, run_.parent, layer, all.device());
-  out.statistics = neuron_statistics(out.ffn, out.inputs, std::min(options_.top, run_.parent.ffn));
+  out.ffn = run_.ffn(layer);
+  const auto known = statistics_.find(layer);
+  if (known == statistics_.end())
+    statistics_[layer] = neuron_statistics(out.ffn, out.inputs, std::min(options_.top, run_.parent.ffn));
+  out.statistics = statistics_.at(layer);
   if (const auto moment = moments_.find(layer); moment != moments_.end()) out.output_moment = moment->second;
   if (const auto super = super_.find(layer); super != super_.end()) out.super_neurons = super->second;
   return out;
@@ -156,7 +176,8 @@ bool EvidenceCollector::read_statistics() {
       LACUNA_CHECK(read.output_moment.defined() || !needs_moment_, ErrorKind::BadInput,
                    "{}: has no output_moment, which heapr wants; give another --statistics", path);
       take(layer, read.inputs);
-      if (read.output_moment.defined()) moments_[layer] = read.output_moment.to(run_.context.model_device);
+      if (read.output_moment.defined())
+        moments_[layer] = read.output_moment.to(run_.context.model_device);
     }
     return std::string();
   });
@@ -167,9 +188,10 @@ void EvidenceCollector::write_statistics(CalibWriter& file) const {
   for (int layer = 0; layer < static_cast<int>(run_.parent.layers); ++layer)
     file.add(layer, rank_of_owner(layer), [&] {
       const LayerEvidence all = of(layer);
-      return CalibWriter::Measured{{calib_fingerprint(run_.parent_weights, run_.parent, layer),
-                                    inputs_.at(layer).to(at::kFloat), all.output_moment},
-                                   all.statistics};
+      return CalibWriter::Measured{
+          {calib_fingerprint(run_.parent_weights, run_.parent, layer), inputs_.at(layer).to(at::kFloat),
+           all.output_moment},
+          all.statistics};
     });
   file.finish();
 }

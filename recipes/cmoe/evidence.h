@@ -27,16 +27,23 @@ class EvidenceCollector {
   // Inputs of all layers from the parent, or from the statistics file; then super neurons over all layers.
   // Collective over the world.
   void collect_dense();
-  // Inputs of one layer from another model. Collective; only the layer's stage gets them.
-  void collect_layer(int layer, const ModelConfig& config, const SlabSource& weights);
+  // Inputs of one layer from a carved model. Collective; only the layer's stage gets them.
+  void collect_layer(int layer, const std::shared_ptr<const CarvedModel>& model);
 
-  // Inputs of this rank's layers in another model, tokens to fit on alone. Collective over the world.
-  std::map<int, at::Tensor> inputs_of(const ModelConfig& config, const SlabSource& weights) const;
+  // Inputs of this rank's layers in a carved model, tokens to fit on alone, as the model computed them.
+  // Collective over the world.
+  std::map<int, at::Tensor> inputs_of(const std::shared_ptr<const CarvedModel>& model) const;
 
-  // For layers that this rank owns and that were collected.
+  // Lets go of what was collected: `of` has nothing left.
+  void release();
+
+  // For layers that this rank owns and that were collected. The statistics are computed once a layer.
   LayerEvidence of(int layer) const;
 
  private:
+  void show_inputs(const std::shared_ptr<const CarvedModel>& model, std::int64_t passes,
+                   const LlamaStage::TokenObserver& observer) const;
+  LayerEvidence assemble(int layer) const;
   void collect_moments();
   void take(int layer, const at::Tensor& inputs);
   void find_super_neurons();
@@ -51,8 +58,10 @@ class EvidenceCollector {
   std::int64_t fit_passes_, check_passes_;
   std::vector<LayerRange> cuts_;  // of all stages
   std::vector<int> stage_layers_, mine_;
-  std::map<int, at::Tensor> inputs_;   // fit and check tokens, [tokens, hidden]
+  // On the model's device.
+  std::map<int, at::Tensor> inputs_;   // fit and check tokens, [tokens, hidden], as the model computed them
   std::map<int, at::Tensor> moments_;  // of all layers of the stage
+  mutable std::map<int, NeuronStatistics> statistics_;
   std::map<int, std::vector<std::int32_t>> super_;
 };
 

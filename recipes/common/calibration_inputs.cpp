@@ -7,7 +7,8 @@
 namespace lacuna {
 
 void CalibrationInputs::add(int layer, const at::Tensor& inputs) {
-  pieces_[layer].push_back(inputs.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true));
+  const at::ScalarType kept = inputs.scalar_type() == at::kDouble ? at::kFloat : inputs.scalar_type();
+  pieces_[layer].push_back(inputs.to(kept, /*non_blocking=*/false, /*copy=*/true));
 }
 
 at::Tensor CalibrationInputs::gather(int layer, Communicator& dp) {

@@ -17,8 +17,9 @@ class CalibrationInputs {
  public:
   // Once per micro-batch in ascending order: inputs [tokens of a micro-batch, hidden], all tokens of it.
   void add(int layer, const at::Tensor& inputs);
-  // All replicas' tokens of a layer, [tokens, hidden] in F32: sample k of micro-batch m on replica r stands
-  // at place (m·dp + r)·b + k of its step. Collective over dp; the pieces are dropped.
+  // All replicas' tokens of a layer, [tokens, hidden] in the type they came in, F64 as F32: sample k of
+  // micro-batch m on replica r stands at place (m·dp + r)·b + k of its step. Collective over dp; the pieces
+  // are dropped.
   at::Tensor gather(int layer, Communicator& dp);
   std::vector<int> layers() const;
 

@@ -88,18 +88,26 @@ void copy_part(const at::Tensor& from, const Slab& slab, DType dtype, void* dst)
   std::memcpy(dst, part.const_data_ptr(), part.nbytes());
 }
 
+// The neurons of the child's places that `slab` covers.
+at::Tensor wanted_neurons(const std::vector<std::int32_t>& order, const Slab& slab, std::size_t dim) {
+  const auto first = order.begin() + slab.offset[dim];
+  return at::tensor(std::vector<std::int32_t>(first, first + slab.extent[dim]), at::kInt);
+}
+
+Slab with_all_neurons(Slab slab, const std::vector<std::int32_t>& order, std::size_t dim) {
+  slab.offset[dim] = 0;
+  slab.extent[dim] = static_cast<std::int64_t>(order.size());
+  return slab;
+}
+
 // Rows (dim 0) or columns (dim 1) of a parent's matrix in the child's order.
 void read_reordered(const SlabSource& parent, const std::string& name, const Slab& slab, DType dtype,
                     const std::vector<std::int32_t>& order, std::size_t dim, void* dst) {
-  Slab whole = slab;
-  whole.offset[dim] = 0;
-  whole.extent[dim] = static_cast<std::int64_t>(order.size());
+  const Slab whole = with_all_neurons(slab, order, dim);
   at::Tensor values = at::empty(whole.extent, dtype == DType::F64 ? at::kDouble : at::kFloat);
   parent(name, whole, dtype, values.data_ptr());
-  const auto first = order.begin() + slab.offset[dim];
-  const std::vector<std::int32_t> wanted(first, first + slab.extent[dim]);
   const at::Tensor out =
-      values.index_select(static_cast<std::int64_t>(dim), at::tensor(wanted, at::kInt)).contiguous();
+      values.index_select(static_cast<std::int64_t>(dim), wanted_neurons(order, slab, dim)).contiguous();
   std::memcpy(dst, out.const_data_ptr(), out.nbytes());
 }
 
@@ -153,6 +161,22 @@ SlabSource carved_weights(SlabSource parent, std::shared_ptr<const CarvedModel> 
     const at::Tensor own = found == model->layers.end() ? at::Tensor{} : own_tensor(found->second, part);
     if (own.defined()) return copy_part(own, slab, dtype, dst);
     std::memset(dst, 0, static_cast<std::size_t>(slab.elements()) * size_of(dtype));
+  };
+}
+
+TensorSource carved_tensors(TensorSource parent, std::shared_ptr<const CarvedModel> model) {
+  return [parent, model](const std::string& name, const Slab& slab) -> at::Tensor {
+    const auto [index, part] = ffn_part(name);
+    if (index < 0) return parent(name, slab);
+    if (part != kGate && part != kUp && part != kDown) return {};
+    const auto found = model->layers.find(index);
+    if (found == model->layers.end()) return parent(name, slab);
+    const std::vector<std::int32_t>& order = found->second.order;
+    const std::size_t dim = part == kDown ? 1 : 0;
+    const at::Tensor values = parent(name, with_all_neurons(slab, order, dim));
+    if (!values.defined()) return {};
+    return values.index_select(static_cast<std::int64_t>(dim),
+                               wanted_neurons(order, slab, dim).to(values.device()));
   };
 }
 

@@ -40,5 +40,8 @@ struct CarvedModel {
 // The child's weights as a function of the parent's. A layer that is not in the model keeps the parent's
 // order and has zeros for what the parent lacks.
 SlabSource carved_weights(SlabSource parent, std::shared_ptr<const CarvedModel> model);
+// The same of the parent's tensors that lie ready (src/train/snapshot.h), on their device. A layer's order
+// needs all neurons of a matrix, so with tensor parallelism an FFN's matrices do not lie ready.
+TensorSource carved_tensors(TensorSource parent, std::shared_ptr<const CarvedModel> model);
 
 }  // namespace lacuna

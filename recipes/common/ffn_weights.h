@@ -23,8 +23,10 @@ struct FfnWeights {
   at::Tensor down_norms() const;  // ‖column of down‖ [neurons]
 };
 
+// From where they lie `ready` (may be null), which must be in the precision of the source; the rest from
+// `weights`.
 FfnWeights read_ffn(const SlabSource& weights, const ModelConfig& config, int layer,
-                    at::Device device = at::kCPU);
+                    at::Device device = at::kCPU, const TensorSource& ready = nullptr);
 
 // "model.layers.3.mlp."
 std::string ffn_prefix(int layer);

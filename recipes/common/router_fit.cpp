@@ -57,6 +57,12 @@ at::Tensor leading(const at::Tensor& rows, const at::Tensor& second, std::int64_
 
 }  // namespace
 
+Router on_device(Router router, at::Device device) {
+  for (at::Tensor* tensor : {&router.weight, &router.gate, &router.up, &router.bias})
+    if (tensor->defined()) *tensor = tensor->to(device);
+  return router;
+}
+
 at::Tensor choosing_scores(const Router& router, const at::Tensor& inputs, Activation activation) {
   at::Tensor scores = router.bias.unsqueeze(0).expand({inputs.size(0), -1});
   if (router.weight.defined())

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include "recipes/common/expert_outputs.h"
 #include "recipes/common/neuron_statistics.h"
@@ -19,6 +20,8 @@ struct Router {
   at::Tensor bias;      // [experts], added to scores only when experts are chosen
   std::int64_t rank = 0;
 };
+
+Router on_device(Router router, at::Device device);
 
 // Score plus bias of every expert [tokens, experts] F64; kinds with weights only.
 at::Tensor choosing_scores(const Router& router, const at::Tensor& inputs, Activation activation);

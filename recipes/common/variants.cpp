@@ -48,7 +48,7 @@ std::vector<VariantScore> score_variants(const std::vector<Variant>& variants,
   for (const std::string& path : token_files) texts.push_back(read_text(path, windows, context, options));
   std::vector<VariantScore> scores;
   for (const Variant& variant : variants) {
-    ModelRunner model(context, options, variant.config);
+    ModelRunner model(context, options, variant.config, ModelUse::Frozen);
     model.load(variant.weights, false);
     VariantScore score{variant.name, {}, {}, {}};
     for (const Text& text : texts) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,7 +26,8 @@ struct TensorSlab {
   DType dtype = DType::F32;
   std::vector<std::int64_t> shape;  // global
   Slab slab;
-  const void* data = nullptr;  // slab.elements() elements, row-major, alive until save returns
+  const void* data = nullptr;           // slab.elements() elements, row-major, alive until save returns
+  std::function<void(void* dst)> fill;  // where data is null: writes them when the slab's turn has come
 };
 
 // Sequences with the logits of the trainer's own forward at their last position: export proves itself on it.
@@ -33,7 +35,8 @@ struct Probe {
   std::vector<std::vector<std::int32_t>> sequences;
   std::vector<std::vector<double>> logits;  // [sequence][vocab]
   std::string compute = "fp32";             // arithmetic of the forward that made them
-  // Of a routed model: 1 where an expert was on, [sequence][(layer·length + token)·experts + expert]; else empty.
+  // Of a routed model: 1 where an expert was on, [sequence][(layer·length + token)·experts + expert]; else
+  // empty.
   std::vector<std::vector<std::uint8_t>> routes;
 };
 

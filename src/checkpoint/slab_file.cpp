@@ -30,15 +30,23 @@ std::string dataset_name(const std::string& tensor, std::map<std::string, int>& 
   return "slabs/" + tensor + (before ? "#" + std::to_string(before) : "");
 }
 
+// The slab's elements, in `room` where they had to be made.
+const void* elements_of(const TensorSlab& slab, std::vector<std::byte>& room) {
+  if (slab.data) return slab.data;
+  room.resize(static_cast<std::size_t>(slab.slab.elements()) * size_of(slab.dtype));
+  slab.fill(room.data());
+  return room.data();
+}
+
 SlabEntry write_slab(h5::File& file, const std::string& file_name, const std::string& dataset,
-                     const TensorSlab& slab) {
+                     const TensorSlab& slab, const void* data) {
   SlabEntry entry{slab.name, slab.dtype, slab.shape, slab.slab, file_name, dataset, 0};
-  entry.xxh3_64 = hash64(slab.data, entry.bytes());
+  entry.xxh3_64 = hash64(data, entry.bytes());
   h5::Dataset set = file.create_dataset(dataset, slab.dtype, slab.slab.extent);
   set.set_attribute("global_name", slab.name);
   set.set_attribute("global_shape", fmt::format("{}", fmt::join(slab.shape, " ")));
   set.set_attribute("offset", fmt::format("{}", fmt::join(slab.slab.offset, " ")));
-  set.write(slab.data);
+  set.write(data);
   return entry;
 }
 
@@ -85,11 +93,13 @@ ManifestPart write_slab_file(const std::string& folder, int rank, const SaveIden
     file.set_attribute("generation", identity.generation);
     file.set_attribute("run_id", identity.run_id);
     std::map<std::string, int> used;
+    std::vector<std::byte> room;
     for (std::size_t i = 0; i < filled.size(); ++i) {
       if (i == filled.size() / 2) fault_point("mid_write", rank, identity.step);
       const TensorSlab& slab = *filled[i];
-      add_slab(part.content, slab.name, slab.shape, slab.slab, slab.dtype, slab.data);
-      part.slabs.push_back(write_slab(file, name, dataset_name(slab.name, used), slab));
+      const void* data = elements_of(slab, room);
+      add_slab(part.content, slab.name, slab.shape, slab.slab, slab.dtype, data);
+      part.slabs.push_back(write_slab(file, name, dataset_name(slab.name, used), slab, data));
     }
     fault_point("before_close", rank, identity.step);
     file.close();

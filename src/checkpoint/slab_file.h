@@ -22,8 +22,9 @@ std::string slab_file_name(int rank);
 void add_slab(ContentHash& hash, const std::string& name, const std::vector<std::int64_t>& shape,
               const Slab& slab, DType dtype, const void* data);
 
-// Hashes each slab in memory, writes all into a new file of `folder`, syncs it, reads it back and compares.
-// Without a slab that is not empty nothing is written. Error(Storage).
+// Hashes each slab in memory (one at a time, where it has yet to be made), writes all into a new file of
+// `folder`, syncs it, reads it back and compares. Without a slab that is not empty nothing is written.
+// Error(Storage).
 ManifestPart write_slab_file(const std::string& folder, int rank, const SaveIdentity& identity,
                              const std::vector<TensorSlab>& slabs);
 

@@ -26,7 +26,7 @@ std::int64_t checked_bytes(const std::vector<TensorSlab>& slabs) {
   for (const TensorSlab& slab : slabs) {
     if (is_empty(slab.slab)) continue;
     LACUNA_CHECK(lies_inside(slab.slab, slab.shape) && slab.shape.size() <= h5::kMaxRank &&
-                     slab.data != nullptr && !slab.name.empty() && slab.name.find('/') == std::string::npos,
+                     (slab.data != nullptr || slab.fill) && !slab.name.empty() && slab.name.find('/') == std::string::npos,
                  ErrorKind::Internal, "slab {} of tensor '{}' of shape [{}] cannot be saved",
                  to_text(slab.slab), printable(slab.name), fmt::join(slab.shape, ", "));
     std::int64_t size = static_cast<std::int64_t>(size_of(slab.dtype));

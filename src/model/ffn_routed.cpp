@@ -165,7 +165,7 @@ void ExpertRouting::product_grad(const BlockStash& s, const at::Tensor& grad, co
 void ExpertRouting::score_grad(const BlockStash& s, const at::Tensor& gate_grad) const {
   const at::Tensor shares = at::softmax(s.score, 1);
   const at::Tensor on_grad = gate_grad * (own(s.experts) != 0) * shares;
-  scale_->grad.add_(on_grad.sum(0));
+  if (scale_->grad.defined()) scale_->grad.add_(on_grad.sum(0));
   const at::Tensor share_grad = on_grad * scale_->weight.to(on_grad.scalar_type());
   s.score.copy_(share_grad - shares * share_grad.sum(1, true));
   if (gate_) row_grad(s, s.score);

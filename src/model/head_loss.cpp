@@ -77,7 +77,7 @@ void HeadLoss::forward(const HeadStash& s, const TokenIds& targets, double loss_
       cross_entropy(logits, scored, columns_, loss_scale, context_.shards, loss);
     }
     if (!gradients) continue;
-    linear_weight_grad(logits, rows, *head_);
+    if (head_->grad.defined()) linear_weight_grad(logits, rows, *head_);
     linear_input_grad(logits, head_->weight, x_grad.narrow(0, first, count));
   }
   if (gradients) context_.shards.scatter_sum(x_grad, s.norm);

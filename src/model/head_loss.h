@@ -1,7 +1,7 @@
 // Final norm, vocabulary-parallel head and cross-entropy of the last stage. The logits exist only for
 // head_rows tokens at a time: `forward` makes them, scores them, and at once turns them into what the
 // backward pass needs of them, the gradient of the norm's output (in the slot `norm`) and the head's weight
-// gradient, which it adds. What input_grad is left with is the norm.
+// gradient, which it adds (not in a frozen model). What input_grad is left with is the norm.
 #pragma once
 
 #include <ATen/core/Tensor.h>

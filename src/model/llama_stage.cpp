@@ -149,7 +149,7 @@ struct LlamaStage::State {
       counts[i].device = numbers.narrow(0, 4 * static_cast<std::int64_t>(i), 4);
     on_cuda::upload(batch.tokens, tokens);
     on_cuda::upload(batch.targets, targets);
-    if (!parts.front().first || !batch.gradients) return;
+    if (!parts.front().first || !batch.gradients || options.frozen) return;
     for (int micro = 0; micro < batch.micros; ++micro)
       by_row[static_cast<std::size_t>(micro)] = on_cuda::index_rows(
           tokens_of(micro).host, table().local.slab.offset[0], table().local.slab.extent[0], options.device);
@@ -222,7 +222,7 @@ struct LlamaStage::State {
   }
 
   void close_gradient(Part& part, int micro, const at::Tensor& grad) {
-    if (part.first)
+    if (part.first && !options.frozen)
       embed_grad(table(), tokens_of(micro), by_row.at(static_cast<std::size_t>(micro)), context.shards, grad,
                  context.work.all_grad);
   }
@@ -361,6 +361,7 @@ void LlamaStage::input_grad(int stage, int micro, const std::byte* output_grad, 
 void LlamaStage::weight_grad(int stage, int, StashPieces stash) {
   const c10::InferenceMode no_autograd;
   State& s = *state_;
+  if (s.options.frozen) return;
   if (s.options.stash == StashKind::Recompute) return;  // done by input_grad
   Part& part = s.part_of(stage);
   for (std::size_t i = part.blocks.size(); i-- > 0;) part.blocks[i].weight_grad(s.open_block(part, i, stash));
@@ -376,7 +377,7 @@ void LlamaStage::backward(int stage, int micro, const std::byte* output_grad, st
     const BlockStash block = s.open_block(part, i, stash);
     s.show_output_grad(part.blocks[i].layer(), grad);
     part.blocks[i].input_grad(block, grad, s.l1());
-    part.blocks[i].weight_grad(block);
+    if (!s.options.frozen) part.blocks[i].weight_grad(block);
   }
   s.close_gradient(part, micro, grad);
 }

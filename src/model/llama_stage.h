@@ -26,7 +26,7 @@ struct LlamaStageOptions {
   int pieces = 1;                // stash pieces per stage
   Communicator* tp = nullptr;    // outlives the stage; size 1 without tensor parallelism
   at::Device device = at::kCPU;  // where weights, stashes and all buffers are
-  bool frozen = false;           // weights without gradients: forward-only passes alone
+  bool frozen = false;           // weights without gradients: a backward pass has those of activations alone
 };
 
 // The micro-batches of one step on this data-parallel rank. Row-major [micros][sequences·seq_len].

@@ -78,6 +78,7 @@ void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tens
     backward_rows(dy.const_data_ptr<T>(), x.const_data_ptr<T>(), rstd.const_data_ptr<A>(),
                   weight.const_data_ptr<T>(), carried.defined() ? carried.const_data_ptr<T>() : nullptr,
                   dx.data_ptr<T>(), weight_sum.data(), rows, n);
+    if (!weight_grad.defined()) return;
     A* grad = weight_grad.data_ptr<A>();
     for (std::int64_t i = 0; i < n; ++i) grad[i] += weight_sum[static_cast<std::size_t>(i)];
   });

@@ -11,8 +11,8 @@ void rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const a
               const at::Tensor& rstd);
 
 // dx = carried + the gradient that dy has for x; the weight's gradient is ADDED to weight_grad (accumulation
-// type). `carried` may be undefined (zero). dx may be dy or carried. `carried_copy`, unless undefined,
-// receives a copy of carried at the end; it may be x.
+// type), unless that is undefined. `carried` may be undefined (zero). dx may be dy or carried.
+// `carried_copy`, unless undefined, receives a copy of carried at the end; it may be x.
 void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& rstd,
                        const at::Tensor& weight, const at::Tensor& carried, const at::Tensor& dx,
                        const at::Tensor& weight_grad, const at::Tensor& carried_copy = {});

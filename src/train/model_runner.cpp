@@ -22,8 +22,9 @@ namespace lacuna {
 namespace {
 
 LlamaStageOptions stage_options(const ParallelContext& context, const TrainOptions& options,
-                                const ModelConfig& config) {
+                                const ModelConfig& config, ModelUse use) {
   LlamaStageOptions stage;
+  stage.frozen = use == ModelUse::Frozen;
   stage.config = config;
   stage.shape = {options.micro_batch, options.seq_len, options.tp, parse_dtype(options.dtype)};
   stage.stash = options.recompute ? StashKind::Recompute : StashKind::Full;
@@ -47,10 +48,11 @@ struct ModelRunner::State {
   TrainOptions options;
   ModelConfig config;
   LlamaStage stage;
-  ShardedOptimizer optimizer;
+  std::unique_ptr<ShardedOptimizer> optimizer;  // none of a frozen model
   StepReporter reporter;
   Schedule schedule;
-  Executor executor;
+  std::unique_ptr<Executor> executor;  // of a frozen model: made when a backward pass is first asked for
+  SlabSource origin;                   // of a frozen model's weights
   // Forward-only passes by their number of micro-batches, made when first used. An executor refers to its
   // table, so both stay where they are.
   struct ForwardPass {
@@ -62,13 +64,11 @@ struct ModelRunner::State {
   std::unique_ptr<Teacher> teacher;
   double teacher_share = 0;
 
-  State(ParallelContext& c, const TrainOptions& o, const ModelConfig& m)
+  State(ParallelContext& c, const TrainOptions& o, const ModelConfig& m, ModelUse use)
       : context(c),
         options(o),
         config(m),
-        stage(stage_options(c, o, m)),
-        optimizer(stage.parameters().all(), {&c.model_tp(), &c.model_dp(), c.control.get()},
-                  {o.beta1, o.beta2, o.eps, o.weight_decay}, parse_dtype(o.dtype)),
+        stage(stage_options(c, o, m, use)),
         reporter(c, m, stage.parameters()),
         schedule(make_schedule(o.schedule, o.pp, micros(), o.bpipe, o.pieces, o.split_backward)) {
     if (use == ModelUse::Frozen) return;
@@ -113,6 +113,16 @@ struct ModelRunner::State {
     return *pass.executor;
   }
 
+  // The executor of a whole step over such a batch, ready to run.
+  Executor& step_executor(const StepBatch& batch) {
+    if (!executor) make_executor();
+    if (!std::exchange(rehearsed, true)) {
+      rehearse(*executor, batch);
+      if (optimizer) stage.parameters().zero_grads();
+    }
+    return *executor;
+  }
+
   // On GPUs in a pipeline: kernels are loaded and memory is taken while no peer waits (Executor::rehearse).
   void rehearse(Executor& which, StepBatch batch) {
     if (!context.model_device.is_cuda() || options.pp == 1) return;
@@ -135,18 +145,26 @@ struct ModelRunner::State {
   }
 };
 
-ModelRunner::ModelRunner(ParallelContext& context, const TrainOptions& options, const ModelConfig& config)
-    : state_(std::make_unique<State>(context, options, config)) {}
+ModelRunner::ModelRunner(ParallelContext& context, const TrainOptions& options, const ModelConfig& config,
+                         ModelUse use)
+    : state_(std::make_unique<State>(context, options, config, use)) {}
 
 ModelRunner::~ModelRunner() = default;
 
 void ModelRunner::initialise(std::uint64_t seed) {
-  state_->stage.parameters().initialise(seed);
-  state_->optimizer.adopt_weights();
+  State& s = *state_;
+  s.stage.parameters().initialise(seed);
+  if (s.optimizer)
+    s.optimizer->adopt_weights();
+  else
+    s.origin = own_weights(s.stage.parameters());
 }
 
-void ModelRunner::load(const SlabSource& read, bool with_state) {
-  load_slabs(state_->optimizer, read, with_state);
+void ModelRunner::load(const SlabSource& read, bool with_state, const TensorSource& ready) {
+  State& s = *state_;
+  if (s.optimizer) return load_slabs(*s.optimizer, read, with_state);
+  load_frozen(s.stage.parameters(), read, ready);
+  s.origin = read;
 }
 
 void ModelRunner::distil_from(const ModelConfig& teacher, const SlabSource& weights, double share) {
@@ -159,25 +177,24 @@ void ModelRunner::distil_from(const ModelConfig& teacher, const SlabSource& weig
     fail(ErrorKind::Usage, "the teacher: {}", problem);
   TrainOptions options = s.options;
   if (teacher.layers != s.config.layers) options.cuts.clear();
-  s.teacher = std::make_unique<Teacher>(s.context, stage_options(s.context, options, teacher), weights);
+  s.teacher = std::make_unique<Teacher>(
+      s.context, stage_options(s.context, options, teacher, ModelUse::Frozen), weights);
   s.teacher_share = share;
 }
 
 StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals) {
   State& s = *state_;
+  ShardedOptimizer& optimizer = s.trained();
   const std::int64_t valid = s.complete(batch);
   if (s.teacher) batch.soft = s.teacher->targets(batch, s.teacher_share);
-  if (!std::exchange(s.rehearsed, true)) {
-    s.rehearse(s.executor, batch);
-    drop_gradients();
-  }
+  Executor& step = s.step_executor(batch);
   s.stage.begin_step(std::move(batch));
-  s.executor.run();
-  if (s.config.tied_embeddings) s.optimizer.add_tied(0, s.options.pp - 1);
-  s.optimizer.fetch_norms();
+  step.run();
+  if (s.config.tied_embeddings) optimizer.add_tied(0, s.options.pp - 1);
+  optimizer.fetch_norms();
   s.collect();
   StepNumbers numbers;
-  numbers.report = s.reporter.gather(s.stage, s.micros(), s.optimizer.squared_norms(), signals);
+  numbers.report = s.reporter.gather(s.stage, s.micros(), optimizer.squared_norms(), signals);
   numbers.loss = numbers.report.loss_sum / static_cast<double>(valid);
   numbers.divergence = numbers.report.divergence_sum / static_cast<double>(valid);
   numbers.grad_norm = numbers.report.grad_norm;
@@ -186,7 +203,7 @@ StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals)
 
 void ModelRunner::update(double lr, double clip, double grad_norm, std::int64_t update) {
   const double scale = clip > 0 ? std::min(1.0, clip / (grad_norm + 1e-6)) : 1.0;
-  state_->optimizer.step(lr, scale, update);
+  state_->trained().step(lr, scale, update);
   drop_gradients();
 }
 
@@ -238,10 +255,15 @@ void ModelRunner::calibrate_inputs(StepBatch batch, const LlamaStage::TokenObser
 }
 
 void ModelRunner::calibrate_output_grads(StepBatch batch, const LlamaStage::TokenObserver& observer) {
-  state_->stage.observe_ffn_output_grads(observer);
-  accumulate(std::move(batch), {});
-  state_->stage.observe_ffn_output_grads(nullptr);
-  drop_gradients();
+  State& s = *state_;
+  s.complete(batch);
+  Executor& step = s.step_executor(batch);  // before anybody looks
+  s.stage.observe_ffn_output_grads(observer);
+  s.stage.begin_step(std::move(batch));
+  step.run();
+  s.collect();
+  s.stage.observe_ffn_output_grads(nullptr);
+  if (s.optimizer) drop_gradients();
 }
 
 Probe ModelRunner::probe(const std::vector<std::vector<std::int32_t>>& sequences) {
@@ -306,13 +328,20 @@ ParameterStore& ModelRunner::weights() {
   return state_->stage.parameters();
 }
 ShardedOptimizer& ModelRunner::optimizer() {
-  return state_->optimizer;
+  return state_->trained();
+}
+SlabsToSave ModelRunner::slabs_to_save() {
+  State& s = *state_;
+  if (s.optimizer) return lacuna::slabs_to_save(*s.optimizer);
+  LACUNA_ASSERT(s.origin);
+  return slabs_of_frozen(s.stage.parameters(), *s.context.dp, s.origin);
 }
 const Schedule& ModelRunner::schedule() const {
   return state_->schedule;
 }
 const ExecutorStats& ModelRunner::stats() const {
-  return state_->executor.stats();
+  LACUNA_ASSERT(state_->executor);
+  return state_->executor->stats();
 }
 int ModelRunner::micros_per_step() const {
   return state_->micros();
@@ -327,9 +356,9 @@ std::vector<RankBytes> ModelRunner::memory() const {
   for (const LocalParameter& p : s.stage.parameters().all()) {
     const bool aliased = p.tied_copy && s.options.pp == 1;
     mine[0] += aliased ? 0 : p.weight.nbytes();
-    mine[1] += p.grad.nbytes();
+    mine[1] += p.grad.defined() ? p.grad.nbytes() : 0;
   }
-  mine[2] = s.optimizer.state_bytes();
+  mine[2] = s.optimizer ? s.optimizer->state_bytes() : 0;
   mine[3] = s.stage.boundary_bytes();
   mine[4] = scratch_bytes(s.config, s.stage.options().shape, s.stage.options().stash, me == s.options.pp - 1,
                           s.context.model_device.is_cuda());
@@ -350,7 +379,7 @@ std::vector<RankBytes> ModelRunner::memory() const {
 
 void ModelRunner::close() {
   if (state_->teacher) state_->teacher->close();
-  state_->executor.close();
+  if (state_->executor) state_->executor->close();
   for (auto& [count, pass] : state_->forward_only) pass.executor->close();
 }
 

@@ -15,15 +15,6 @@ LlamaStageOptions frozen(LlamaStageOptions stage) {
   return stage;
 }
 
-void load(ParameterStore& store, const SlabSource& weights) {
-  for (LocalParameter& p : store.all()) {
-    const at::Tensor values = at::zeros(p.local.shape, scalar_type(store.accumulation()));
-    if (p.local.slab.elements() > 0)
-      weights(p.spec.name, p.local.slab, store.accumulation(), values.data_ptr());
-    p.weight.copy_(values);
-  }
-}
-
 }  // namespace
 
 struct Teacher::State {
@@ -61,7 +52,7 @@ struct Teacher::State {
 
 Teacher::Teacher(ParallelContext& context, LlamaStageOptions stage, const SlabSource& weights)
     : state_(std::make_unique<State>(context, std::move(stage))) {
-  load(state_->stage.parameters(), weights);
+  load_frozen(state_->stage.parameters(), weights);
 }
 
 Teacher::~Teacher() = default;

@@ -78,8 +78,8 @@ struct Trainer::State {
   CheckpointMeta meta() const;
 };
 
-// Signals of this process, and rank 0's clock. Only rank 0 asks to save: a launcher passes SIGUSR1 on to every rank,
-// and ranks that hear it in two different steps would save twice.
+// Signals of this process, and rank 0's clock. Only rank 0 asks to save: a launcher passes SIGUSR1 on to
+// every rank, and ranks that hear it in two different steps would save twice.
 SignalFlags Trainer::State::wishes() const {
   SignalFlags flags = take_signals();
   if (!context.is_main()) {
@@ -207,7 +207,7 @@ void Trainer::State::save() {
   description.probe =
       runner.probe(batches.probe_sequences(kProbeSequences, std::min(kProbeLength, options.seq_len)));
   try {
-    const SlabsToSave state = slabs_to_save(runner.optimizer());
+    const SlabsToSave state = runner.slabs_to_save();
     result.checkpoint = save_checkpoint(
         facts.folder, context.world, description, state.slabs,
         {options.keep_last, options.keep_every, facts.generation, facts.run_id, resumed_from});
@@ -248,8 +248,8 @@ bool Trainer::resume() {
                s.facts.folder, rejected.size());
   if (chosen.empty()) return false;
 
-  const CheckpointReader reader(chosen);
-  const CheckpointMeta& meta = reader.meta();
+  const auto reader = std::make_shared<const CheckpointReader>(chosen);
+  const CheckpointMeta& meta = reader->meta();
   LACUNA_CHECK(meta.config == s.runner.config(), ErrorKind::BadInput,
                "{} holds another model than this run trains: give another --out, or --force", chosen);
   const auto entry = [&](const char* key) {
@@ -261,11 +261,13 @@ bool Trainer::resume() {
   LACUNA_CHECK(entry("data") == s.facts.data_identity, ErrorKind::BadInput,
                "{} was trained on other tokens than {} (fingerprint {} against {})", chosen, s.options.data,
                entry("data"), s.facts.data_identity);
-  check_tensors(meta.config, reader.tensors(), chosen, true);
-  s.runner.load([&](const std::string& name, const Slab& slab, DType dtype,
-                    void* dst) { reader.read(name, slab, dtype, dst); },
-                true);
   from_text(entry("updates"), s.updates);
+  const bool with_state =
+      s.updates > 0;  // before the first update all moments are zero, and may not be there
+  check_tensors(meta.config, reader->tensors(), chosen, with_state);
+  s.runner.load([reader](const std::string& name, const Slab& slab, DType dtype,
+                         void* dst) { reader->read(name, slab, dtype, dst); },
+                with_state);
   s.guard.from_state(entry("guard"));
   std::map<std::string, std::string> hook_state;
   for (const auto& [key, value] : meta.state)
@@ -281,7 +283,8 @@ TrainResult Trainer::run() {
   State& s = *state_;
   s.result.first_step = s.done;
   if (s.context.is_main()) {
-    s.matmul_rate = measured_matmul_rate(s.options.dtype, s.context.model_device);
+    if (s.done < s.options.steps)
+      s.matmul_rate = measured_matmul_rate(s.options.dtype, s.context.model_device);
     s.log = std::make_unique<EventLog>(s.facts.folder, s.done, s.options.steps);
   }
   const auto due = [&](std::int64_t every) { return every > 0 && s.done % every == 0; };

@@ -77,6 +77,7 @@ void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tens
   const DType type = dtype_of(x);
   const std::int64_t n = weight.numel(), rows = x.numel() / n;
   const at::Tensor scratch = workspace(cuda::rms_norm_backward_workspace(type, rows, n), x);
+  const at::Tensor sums = weight_grad.defined() ? weight_grad : at::empty({n}, rstd.options());
   cuda::RmsNormGrad grad;
   grad.dy = dy.const_data_ptr();
   grad.x = x.const_data_ptr();
@@ -85,7 +86,7 @@ void rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tens
   grad.carried = carried.defined() ? carried.const_data_ptr() : nullptr;
   grad.dx = dx.data_ptr();
   grad.carried_copy = carried_copy.defined() ? carried_copy.data_ptr() : nullptr;
-  grad.weight_grad = weight_grad.data_ptr();
+  grad.weight_grad = sums.data_ptr();
   grad.workspace = scratch.data_ptr();
   cuda::rms_norm_backward(type, grad, rows, n, stream());
 }
