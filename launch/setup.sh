@@ -22,4 +22,6 @@ if [ ${#ARGUMENTS[@]} -gt 0 ]; then
   case ${ARGUMENTS[0]} in -h | --help) exit 0 ;; *) die 64 "unknown argument ${ARGUMENTS[0]}" ;; esac
 fi
 set_up
-echo "next: launch/quickstart.sh, or: cmake --preset release && cmake --build --preset release"
+preset=release
+if [ "$KIND" = cuda ]; then preset=cuda; fi
+echo "next: launch/quickstart.sh, or: cmake --preset $preset && cmake --build --preset $preset"

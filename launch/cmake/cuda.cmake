@@ -34,17 +34,18 @@ target_link_libraries(lib_cuda INTERFACE CUDA::cudart_static)
 target_include_directories(lib_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
 
 if(LACUNA_TRAIN)
+  # As hints, so that the wheel's come before the system's: one process has one of each, and libtorch wants these.
   set(LACUNA_NVIDIA_HINTS ${LACUNA_NVIDIA} ${CUDAToolkit_LIBRARY_ROOT} /usr/local /usr/local/cuda)
-  find_path(LACUNA_NCCL_INCLUDE nccl.h PATHS ${LACUNA_NVIDIA_HINTS} PATH_SUFFIXES include REQUIRED)
-  find_library(LACUNA_NCCL_LIBRARY NAMES nccl libnccl.so.2 PATHS ${LACUNA_NVIDIA_HINTS} PATH_SUFFIXES lib lib64
-    REQUIRED)
+  find_path(LACUNA_NCCL_INCLUDE nccl.h HINTS ${LACUNA_NVIDIA_HINTS} PATH_SUFFIXES include REQUIRED)
+  find_library(LACUNA_NCCL_LIBRARY NAMES nccl libnccl.so.2 NAMES_PER_DIR HINTS ${LACUNA_NVIDIA_HINTS}
+    PATH_SUFFIXES lib lib64 REQUIRED)
   add_library(lib_nccl INTERFACE)
   target_include_directories(lib_nccl SYSTEM INTERFACE ${LACUNA_NCCL_INCLUDE})
   target_link_libraries(lib_nccl INTERFACE ${LACUNA_NCCL_LIBRARY})
 
-  find_library(LACUNA_CUBLAS_LIBRARY NAMES cublas libcublas.so.13 PATHS ${LACUNA_NVIDIA_HINTS}
+  find_library(LACUNA_CUBLAS_LIBRARY NAMES cublas libcublas.so.13 NAMES_PER_DIR HINTS ${LACUNA_NVIDIA_HINTS}
     PATH_SUFFIXES lib lib64 REQUIRED)
-  find_library(LACUNA_CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 PATHS ${LACUNA_NVIDIA_HINTS}
+  find_library(LACUNA_CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 NAMES_PER_DIR HINTS ${LACUNA_NVIDIA_HINTS}
     PATH_SUFFIXES lib lib64 REQUIRED)
   add_library(lib_torch_cuda INTERFACE)
   foreach(lib torch_cuda c10_cuda)
