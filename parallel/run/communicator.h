@@ -29,6 +29,8 @@ struct Channel {
 class Request {
  public:
   virtual ~Request() = default;
+  // Where in its channel's queue it ended. None: where that queue stands when test first says so.
+  Mark end = kNoMark;
 };
 
 // Memory of this rank that its peers on the same node can write and read without its help (BPipe's guest

@@ -13,6 +13,7 @@ namespace lacuna {
 using Queue = int;
 inline constexpr Queue kComputeQueue = 0, kEvictQueue = 1, kLoadQueue = 2;
 using Mark = std::int64_t;
+inline constexpr Mark kNoMark = -1;
 
 // What a device did since it was made that a steady step must not do.
 struct DeviceCounters {

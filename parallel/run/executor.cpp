@@ -86,7 +86,7 @@ struct Executor::State {
   const ActionRef* first_missing(Engine engine, std::size_t index);
   void assign_queues();
   void order(Engine engine, std::size_t index);
-  void end(Engine engine, std::size_t index);
+  void end(Engine engine, std::size_t index, Mark mark = kNoMark);
   void name_work(const Action& action, const char* doing, int peer);
 
   void begin();
@@ -156,10 +156,10 @@ void Executor::State::order(Engine engine, std::size_t index) {
   }
 }
 
-void Executor::State::end(Engine engine, std::size_t index) {
+void Executor::State::end(Engine engine, std::size_t index, Mark mark) {
   Row& done = row(engine);
   const Action& action = (*done.actions)[index];
-  if (done.marked[index]) done.marks[index] = device.mark(done.queues[index]);
+  if (done.marked[index]) done.marks[index] = mark == kNoMark ? device.mark(done.queues[index]) : mark;
   done.ended[index] = true;
   progress.last.store(work_name(action.op), std::memory_order_relaxed);
   progress.last_micro.store(action.micro, std::memory_order_relaxed);
@@ -199,13 +199,14 @@ bool Executor::State::all_done() {
 bool Executor::State::finish_transfers() {
   const auto arrived = [&](Flight& flight) {
     if (!pipeline.test(*flight.request)) return false;
-    end(Engine::Transfer, flight.index);
+    end(Engine::Transfer, flight.index, flight.request->end);
     return true;
   };
   return std::erase_if(flights, arrived) > 0;
 }
 
-// Posts everything that may start, so that opposite orders at the two ends meet.
+// Posts everything that may start, so that opposite orders at the two ends meet. What has ended with that (a
+// device's queue has it) gets its mark at once: the queue's next transfer must not come before the mark.
 bool Executor::State::start_transfers() {
   Row& transfers = row(Engine::Transfer);
   const std::size_t first = transfers.next;
@@ -214,10 +215,13 @@ bool Executor::State::start_transfers() {
     const TransferLink& link = links.transfers[transfers.next];
     const int tag = static_cast<int>(link.tag);
     const std::size_t bytes = store.boundary_bytes();
-    flights.push_back(
-        {transfers.next,
-         link.send ? pipeline.isend(link.peer, tag, {store.send_buffer(link.tag, link.buffer), bytes})
-                   : pipeline.irecv(link.peer, tag, {store.receive_buffer(link.tag, link.buffer), bytes})});
+    std::unique_ptr<Request> request =
+        link.send ? pipeline.isend(link.peer, tag, {store.send_buffer(link.tag, link.buffer), bytes})
+                  : pipeline.irecv(link.peer, tag, {store.receive_buffer(link.tag, link.buffer), bytes});
+    if (pipeline.test(*request))
+      end(Engine::Transfer, transfers.next, request->end);
+    else
+      flights.push_back({transfers.next, std::move(request)});
   }
   return transfers.next > first;
 }

@@ -38,9 +38,9 @@ class Executor {
   ~Executor();
   // Once before the first run, with a step's data at hand: each stage of this rank computes two micro-batches
   // forward and backward (gradients are made by the first and added to by the second, which may be another
-  // kernel), without any transfer; what it adds to gradients and losses is void. A GPU loads kernels and takes
-  // memory at their first use and may wait for its queues then, and in a step one of them may be waiting for a
-  // peer that waits for this rank.
+  // kernel), without any transfer; what it adds to gradients and losses is void. A GPU loads kernels and
+  // takes memory at their first use and may wait for its queues then, and in a step one of them may be
+  // waiting for a peer that waits for this rank.
   void rehearse();
   void run();    // one step; on a GPU: issues it, what is issued to the compute queue later comes after it
   void close();  // collective: releases the window

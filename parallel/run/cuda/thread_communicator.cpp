@@ -144,6 +144,7 @@ void ThreadCommunicator::advance(Line& at) {
   while (!at.open.empty()) {
     ThreadTransfer& first = *at.open.front();
     if (!(first.send ? advance_send(at, first) : advance_receive(at, first))) return;
+    first.end = device_.mark(at.queue);  // now: the line's next transfer may be issued before anybody asks
     first.ended = true;
     at.open.pop_front();
   }
