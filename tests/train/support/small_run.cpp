@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "launch/plan_memory.h"
+#include "launch/train_verbs/planned_training.h"
 #include "parallel/run/local_communicator.h"
 #include "src/base/rng.h"
 #include "src/model/cuda/ops.h"
@@ -126,18 +126,6 @@ void put(GlobalTensors& global, const OwnedPart& part, const at::Tensor& tensor,
           load_as_double(data, dtype, from++);
 }
 
-std::vector<RankBytes> plan(const ParallelContext& context, const TrainOptions& options,
-                            const ModelConfig& config, const Schedule& schedule) {
-  PlannedRun run;
-  run.model = config;
-  run.shape = {options.micro_batch, options.seq_len, options.tp, parse_dtype(options.dtype)};
-  run.dp = options.dp;
-  run.stash = options.recompute ? StashKind::Recompute : StashKind::Full;
-  run.cuda = context.model_device.is_cuda();
-  run.cuts.assign(options.cuts.begin(), options.cuts.end());
-  return planned_memory(schedule, run);
-}
-
 }  // namespace
 
 void add_weights(GlobalTensors& global, ModelRunner& runner) {
@@ -184,7 +172,7 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   out.memory.resize(static_cast<std::size_t>(world.size()));
   out.stats[static_cast<std::size_t>(world.rank())] = stats;
   out.memory[static_cast<std::size_t>(world.rank())] = held;
-  if (world.rank() == 0) out.planned = plan(context, options, config, runner.schedule());
+  if (world.rank() == 0) out.planned = predict_memory(options, config, context.model_device.is_cuda());
 }
 
 RunNumbers run_layout(const TrainOptions& options, int steps, const ModelConfig& config) {
