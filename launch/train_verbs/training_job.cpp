@@ -29,7 +29,6 @@ namespace {
 // What the CPU can do and a GPU not yet.
 void check_device(const TrainOptions& options, const ParallelContext& context) {
   if (!context.model_device.is_cuda()) return;
-  LACUNA_CHECK(options.distil == 0, ErrorKind::Usage, "--distil runs on the CPU only: say --device cpu");
   on_cuda::set_deterministic(options.deterministic);
 }
 

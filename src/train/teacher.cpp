@@ -39,14 +39,18 @@ struct Teacher::State {
                                                           : store.at("lm_head.weight").weight;
   }
 
-  void schedule_for(int count) {
-    if (count == micros) return;
+  // The executor of a pass over such a batch, ready to run.
+  void prepare(const StepBatch& batch) {
+    if (batch.micros == micros) return;
     if (executor) executor->close();
-    micros = count;
-    schedule = make_forward_schedule(context.topology.pp, count, stage.options().pieces);
+    micros = batch.micros;
+    schedule = make_forward_schedule(context.topology.pp, micros, stage.options().pieces);
     executor =
         std::make_unique<Executor>(schedule, context.model_pp(), stage, context.progress, *context.device);
-    if (last) targets.states.assign(static_cast<std::size_t>(count), {});
+    if (last) targets.states.assign(static_cast<std::size_t>(micros), {});
+    if (!context.model_device.is_cuda() || context.topology.pp == 1) return;
+    stage.begin_step(batch);
+    executor->rehearse();
   }
 };
 
@@ -59,8 +63,8 @@ Teacher::~Teacher() = default;
 
 SoftTargets Teacher::targets(StepBatch batch, double share) {
   State& s = *state_;
-  s.schedule_for(batch.micros);
   batch.gradients = false;
+  s.prepare(batch);
   s.stage.begin_step(std::move(batch));
   s.executor->run();
   s.targets.share = share;

@@ -97,6 +97,30 @@ TEST(TrainOnGpu, TensorAndDataParallelAreOneRankUpToRounding) {
   }
 }
 
+TEST(TrainOnGpu, ATeacherIsTheCpusInFp64) {
+  ModelConfig config = small_model();
+  config.activation = Activation::Drelu;
+  const auto taught = [](int pp, int tp) {
+    TrainOptions options = small_options(pp, tp, 1);
+    options.l1 = 1e-3;
+    options.distil = 0.6;
+    return options;
+  };
+  const RunNumbers cpu = run_layout(taught(1, 1), kSteps, config);
+  const RunNumbers gpu = run_layout(on_gpu(taught(1, 1)), kSteps, config);
+  ASSERT_GT(cpu.divergence.front(), 0.1);
+  EXPECT_LE(largest_difference(gpu.first_gradients, cpu.first_gradients), 1e-12);
+  EXPECT_LE(largest_difference(gpu.weights, cpu.weights), 1e-10);
+  for (std::size_t step = 0; step < kSteps; ++step)
+    EXPECT_NEAR(gpu.divergence[step], cpu.divergence[step], 1e-11 * cpu.divergence.front())
+        << "step " << step;
+  const RunNumbers cut = run_layout(on_gpu(taught(4, 1)), kSteps, config);
+  EXPECT_EQ(cut.divergence, gpu.divergence);
+  EXPECT_TRUE(same_bits(cut.weights, gpu.weights));
+  const RunNumbers split = run_layout(on_gpu(taught(1, 2)), kSteps, config);
+  EXPECT_LE(largest_difference(split.weights, gpu.weights), 1e-10);
+}
+
 TEST(TrainOnGpu, TwoRunsGiveTheSameBits) {
   const TrainOptions options = on_gpu(small_options(1, 1, 1), "bf16");
   const RunNumbers one = run_layout(options, kSteps, library_model()),
