@@ -13,7 +13,7 @@ RouterKind CmoeOptions::router_kind() const {
 }
 
 bool CmoeOptions::thresholded() const {
-  return threshold && !compat && !is_static() &&
+  return threshold && !compat && !is_static() && active > 0 && active < experts - shared &&
          (router == "linear" || router == "lowrank" || router == "rep");
 }
 

@@ -71,7 +71,7 @@ struct CmoeOptions {
 
   std::vector<std::string> problems() const;
   RouterKind router_kind() const;
-  // A threshold needs fitted scores: linear, lowrank, rep.
+  // A threshold needs fitted scores: linear, lowrank, rep; and a choice: neither all experts nor none.
   bool thresholded() const;
   // Whether the gradients that heapr needs must be measured.
   bool needs_gradients() const;
