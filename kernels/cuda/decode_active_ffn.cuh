@@ -22,14 +22,18 @@ __host__ __device__ inline int part_lines(int lines) {
 
 struct ActiveShared {  // arrays of `size` entries (a segment's neurons), in shared memory
   int* list;
-  float* product;
-  float* parts;  // [size][kParts]; marks of read_runs before that
+  float *product, *factor;
+  float* parts;  // [size][kParts] of up, or [size][2][kParts] of gate and up
   int* total;
 };
 
 __device__ inline ActiveShared split_shared(float* at, int size) {
-  return {reinterpret_cast<int*>(at), at + size, at + 2 * size,
-          reinterpret_cast<int*>(at + (2 + kParts) * size)};
+  return {reinterpret_cast<int*>(at) + 1, at + 1 + size, at + 1 + 2 * size, at + 1 + 3 * size,
+          reinterpret_cast<int*>(at)};
+}
+// Floats that split_shared needs.
+__host__ __device__ inline int active_floats(const DecodeActiveFfn& call) {
+  return 1 + (3 + (call.gate_rows.data != nullptr ? 2 : 1) * kParts) * call.lists.widest();
 }
 
 // One warp: how many entries have a product that is not zero; moves them to the front if asked to.
@@ -81,13 +85,13 @@ __device__ void add_rows(const char* column, std::size_t stride, const ActiveSha
 // partial = sum over the listed neurons. Where the width needs fewer threads than a block has, neurons are
 // dealt to groups of threads by their number, and the groups are added in order.
 template <class W>
-__device__ void project_down(const DecodeActiveFfn& call, const ActiveShared& active, int count, int begin,
-                             int segment, float* scratch) {
+__device__ void project_down(const DecodeActiveFfn& call, const ActiveShared& active, int count, int segment,
+                             float* scratch) {
   constexpr int kEach = kPerLane<W>;
   const int chunks = (static_cast<int>(call.down.cols) + kEach - 1) / kEach;
   const int groups = max(1, kThreads / chunks), thread = static_cast<int>(threadIdx.x);
   const std::size_t stride = static_cast<std::size_t>(call.down.stride) * sizeof(W);
-  const char* rows = static_cast<const char*>(call.down.data) + static_cast<std::size_t>(begin) * stride;
+  const char* rows = static_cast<const char*>(call.down.data);
   float* out = call.partial + static_cast<std::int64_t>(segment) * partial_stride(call.down.cols);
   const auto store = [&](int chunk, const float* sum) {
     for (int i = 0; i < kEach; ++i)
@@ -118,62 +122,77 @@ __device__ void project_down(const DecodeActiveFfn& call, const ActiveShared& ac
   store(thread, sum);
 }
 
-// The listed rows of up, as quarters.
-struct UpRows {
-  const char* data;
-  std::size_t stride;
+// The listed rows of up, or of gate and up in turn, as quarters.
+struct ListedRows {
+  MatrixRows gate, up;
   const int* list;
-  int bytes, lines, warp;
+  bool both;
+  int lines, warp;
   __device__ Row operator()(int k) const {
-    const int unit = warp + k * kWarps, first = unit % kParts * lines;
-    return {data + static_cast<std::size_t>(list[unit / kParts]) * stride + first * kLine,
-            max(0, bytes - first * kLine), first};
+    const int unit = warp + k * kWarps, row = unit / kParts, first = unit % kParts * lines;
+    const Row whole = both ? (row % 2 == 0 ? gate : up)(list[row / 2]) : up(list[row]);
+    return {whole.data + first * kLine, max(0, whole.bytes - first * kLine), first};
   }
 };
 
-// Reads the segment's list and writes partial[segment]. prepare() runs once the up rows are on their way and
+__device__ inline float sum_of_parts(const float* parts) {
+  return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+}
+
+// From the parts of the rows of x to products of the `open` listed neurons.
+__device__ inline void multiply_gates(const DecodeActiveFfn& call, const ActiveShared& active, int open,
+                                      float scale) {
+  const bool both = call.gate_rows.data != nullptr;
+  for (int e = static_cast<int>(threadIdx.x); e < open; e += kThreads) {
+    const float* parts = active.parts + e * (both ? 2 * kParts : kParts);
+    const float gate = both ? sum_of_parts(parts) * scale : __ldcg(call.gate + active.list[e]);
+    const float up = sum_of_parts(both ? parts + kParts : parts) * scale, factor = active.factor[e];
+    active.product[e] = factor == 0 ? 0 : gated(call.gating, gate, up) * factor;
+  }
+}
+
+// Reads the segment's list and writes partial[segment]. prepare() runs once the rows are on their way and
 // returns the scale of x, which lies in block.x with kParts·part_lines(...) lines then.
 template <class W, int depth, class Prepare>
 __device__ void active_ffn(const DecodeActiveFfn& call, const ActiveShared& active, const Block& block,
                            Prepare prepare) {
   const int lines = part_lines(lines_of<W>(call.up.cols));
-  const Segment segment = segment_of(call.lists, block.index);
-  const int open = read_runs(call.lists, block.index, segment.begin, segment.size,
-                             reinterpret_cast<int*>(active.parts), active.list, active.total);
-  const MatrixRows up = rows_of<W>(call.up, segment.begin, 1);
-  RowStream<W, UpRows, depth> stream(block.ring + block.warp * depth * kLine,
-                                     count_of(open * kParts, block.warp, kWarps), lines,
-                                     {up(0).data, up.stride, active.list, up.bytes, lines, block.warp});
+  const bool both = call.gate_rows.data != nullptr;
+  const int open = read_runs(call.lists, block.index, active.list, active.factor);
+  const ListedRows rows{
+      rows_of<W>(call.gate_rows, 0, 1), rows_of<W>(call.up, 0, 1), active.list, both, lines, block.warp};
+  RowStream<W, ListedRows, depth> stream(block.ring + block.warp * depth * kLine,
+                                         count_of(open * kParts * (both ? 2 : 1), block.warp, kWarps), lines,
+                                         rows);
   stream.start();
   const float scale = prepare();
   stream.run(block.x, [&](int k, float sum) {
     if (block.lane == 0) active.parts[block.warp + k * kWarps] = sum;
   });
   __syncthreads();
-  for (int e = block.thread; e < open; e += kThreads) {
-    const float* parts = active.parts + e * kParts;
-    const float value = ((parts[0] + parts[1]) + (parts[2] + parts[3])) * scale;
-    active.product[e] = gated(call.gating, __ldcg(call.gate + segment.begin + active.list[e]), value);
-  }
+  multiply_gates(call, active, open, scale);
   __syncthreads();
   if (block.warp == 0) {
     const int left = drop_zeros(active, open, block.lane, !call.keep_zeros);
     if (block.lane == 0) {
       *active.total = call.keep_zeros ? open : left;
+      // A router's share may exceed the segment that it is counted against by a neuron: sums wrap, and are
+      // right over all segments.
       count(call.counts, static_cast<unsigned long long>(open),
             static_cast<unsigned long long>(*active.total),
-            static_cast<unsigned long long>(segment.size - left));
+            static_cast<unsigned long long>(segment_of(call.lists, block.index).size) -
+                static_cast<unsigned long long>(left));
     }
   }
   __syncthreads();
-  project_down<W>(call, active, *active.total, segment.begin, block.index,
-                  reinterpret_cast<float*>(block.ring));
+  project_down<W>(call, active, *active.total, block.index, reinterpret_cast<float*>(block.ring));
 }
 
-// hidden[32·columns, ...) += the sum over segments: a thread takes four columns of every 64th segment, a warp
-// adds its four threads of a column, the first warp the sixteen warps. sums: [kWarps·8], shared.
-__device__ inline void add_partials(const float* partial, int segments, int width, int stride, float* hidden,
-                                    int columns, float4* sums) {
+// hidden[32·columns, ...) += the sum over segments, and over experts that are off: a thread takes four
+// columns of every 64th segment and expert, a warp adds its four threads of a column, the first warp the
+// sixteen warps. sums: [kWarps·8], shared.
+__device__ inline void add_partials(const float* partial, int segments, int width, int stride,
+                                    const StandIns& others, float* hidden, int columns, float4* sums) {
   const int thread = static_cast<int>(threadIdx.x), column = (columns * 8 + thread % 8) * 4;
   float part[4] = {};
   const auto add = [&](const float4& v) {
@@ -185,6 +204,9 @@ __device__ inline void add_partials(const float* partial, int segments, int widt
 #pragma unroll 4
   for (int s = thread / 8; s < segments; s += kThreads / 8)
     add(__ldcg(reinterpret_cast<const float4*>(partial + static_cast<std::int64_t>(s) * stride + column)));
+  for (int e = thread / 8; e < others.experts; e += kThreads / 8)
+    if (column < width && __ldcg(others.gates + e) == 0)
+      add(__ldg(reinterpret_cast<const float4*>(others.mean + e * others.stride + column)));
 #pragma unroll
   for (int step = 8; step < 32; step *= 2)
 #pragma unroll

@@ -22,6 +22,16 @@ __device__ inline void count(DecodeCounts* counts, unsigned long long up_rows, u
   atomicAdd(&counts->zeros, zeros);
 }
 
+// The sum of `value` over lanes 0 to `lane` of the warp.
+__device__ inline int sum_up_to(int value, int lane) {
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const int below = __shfl_up_sync(0xffffffffu, value, step);
+    if (lane >= step) value += below;
+  }
+  return value;
+}
+
 // The first warp writes the runs of neurons i < size with open[i] > 0 (or NaN) as segment `segment`. A run's
 // start and its end are the same number in the two ascending sequences of starts and ends.
 __device__ inline void write_runs(const float* open, int size, int begin, bool whole, int segment,
@@ -55,32 +65,32 @@ __device__ inline void write_runs(const float* open, int size, int begin, bool w
   if (lane == 0) lists.counts[segment] = starts;
 }
 
-// The whole block: the neurons of a segment's runs, less `begin`, ascending in out[]. `marks` and `out` hold
-// `size` entries. Returns their number to every thread.
-__device__ inline int read_runs(const ActiveLists& lists, int segment, int begin, int size, int* marks,
-                                int* out, int* total) {
+// The whole block: the neurons of a segment's runs one behind the other in out[], and what their products are
+// multiplied with in factors[]. Returns their number.
+__device__ inline int read_runs(const ActiveLists& lists, int segment, int* out, float* factors) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x); i < size; i += kThreads) marks[i] = 0;
+  const std::int64_t first = static_cast<std::int64_t>(segment) * lists.capacity;
   const int runs = __ldcg(lists.counts + segment);
-  __syncthreads();
-  for (int r = warp; r < runs; r += kWarps) {
-    const int2 run = __ldcg(
-        reinterpret_cast<const int2*>(lists.runs + static_cast<std::int64_t>(segment) * lists.capacity) + r);
-    for (int i = lane; i < run.y; i += 32) marks[run.x - begin + i] = 1;
-  }
-  __syncthreads();
-  if (warp == 0) {
-    int found = 0;
-    for (int base = 0; base < size; base += 32) {
-      const bool marked = base + lane < size && marks[base + lane] != 0;
-      const unsigned mask = __ballot_sync(0xffffffffu, marked);
-      if (marked) out[found + __popc(mask & ((1u << lane) - 1))] = base + lane;
-      found += __popc(mask);
+  int found = 0;
+  for (int base = 0; base < runs; base += 32) {  // every warp adds up all lengths and writes every 16th run
+    const bool mine = base + lane < runs;
+    const int2 run =
+        mine ? __ldcg(reinterpret_cast<const int2*>(lists.runs + first) + base + lane) : make_int2(0, 0);
+    const float factor = mine && lists.factors != nullptr ? __ldcg(lists.factors + first + base + lane) : 1;
+    const int end = found + sum_up_to(run.y, lane);
+    for (int r = warp; r < min(32, runs - base); r += kWarps) {
+      const int start = __shfl_sync(0xffffffffu, run.x, r), length = __shfl_sync(0xffffffffu, run.y, r);
+      const int at = __shfl_sync(0xffffffffu, end, r) - length;
+      const float by = __shfl_sync(0xffffffffu, factor, r);
+      for (int i = lane; i < length; i += 32) {
+        out[at + i] = start + i;
+        factors[at + i] = by;
+      }
     }
-    if (lane == 0) *total = found;
+    found = __shfl_sync(0xffffffffu, end, 31);
   }
   __syncthreads();
-  return *total;
+  return found;
 }
 
 }  // namespace lacuna::cuda::decode

@@ -51,7 +51,7 @@ void decode_gate_first(const DecodeGateFirst& call, const DecodeLaunch& how) {
   const ActiveLists& lists = call.lists;
   LACUNA_ASSERT(lists.segments == how.blocks && lists.neurons == call.gate.rows);
   LACUNA_ASSERT(lists.capacity >= ActiveLists::capacity_for(lists.neurons, lists.segments));
-  const auto widest = static_cast<std::size_t>(lists.neurons / lists.segments + 1);
+  const auto widest = static_cast<std::size_t>(lists.widest());
   with_element(call.gate.dtype, [&](auto element) {
     launch(decode_gate_first_kernel<decltype(element)>, "decode_gate_first",
            dim3(static_cast<unsigned>(how.blocks)), kThreads,

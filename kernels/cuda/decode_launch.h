@@ -33,23 +33,31 @@ struct DecodeNorm {
   float eps = 0;
 };
 
-// The active runs of one layer and step, by segments: segment s holds the neurons segment_begin(s) to
-// segment_begin(s + 1), and its runs, ascending, at runs[s·capacity]. Whoever knows which neurons take part
-// writes this (an exact gate here; a predictor, a router or a mask elsewhere); who reads rows asks no more.
+// First neuron of segment s; segment `segments` is the end.
+constexpr std::int64_t segment_begin(std::int64_t neurons, int segments, int s) {
+  return neurons * s / segments;
+}
+
+// The active runs of one layer and step, by segments: one for each block that reads rows, its runs at
+// runs[s·capacity], at most widest() neurons in all. Whoever knows which neurons take part writes this: an
+// exact gate lists those of the neurons segment_begin(s) to segment_begin(s + 1), a router gives every
+// segment an equal share of all that are on. Who reads rows asks no more.
 struct ActiveLists {
   std::int64_t neurons = 0;
   int segments = 0, capacity = 0;
   std::int32_t* counts = nullptr;  // [segments] runs
   ActiveRun* runs = nullptr;       // [segments][capacity]
+  float* factors = nullptr;  // [segments][capacity]: what products of a run are multiplied with, or null
 
+  constexpr int widest() const { return static_cast<int>(neurons / segments) + 2; }
+  // Runs of a segment whose neurons are listed one by one, and where they come in whole parts of the layer.
   static int capacity_for(std::int64_t neurons, int segments) {
     return static_cast<int>((neurons / segments + 2) / 2 + 1);
   }
+  static int capacity_for_parts(std::int64_t neurons, int segments, std::int64_t parts) {
+    const std::int64_t most = neurons / segments + 2;
+    return static_cast<int>(parts < most ? parts : most);
+  }
 };
-
-// First neuron of segment s; segment `segments` is the end.
-constexpr std::int64_t segment_begin(std::int64_t neurons, int segments, int s) {
-  return neurons * s / segments;
-}
 
 }  // namespace lacuna::cuda

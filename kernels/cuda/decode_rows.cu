@@ -74,17 +74,32 @@ __global__ void prefill_bias_kernel(const float* bias, int width, float* rows, s
   if (i < width) row[i] = __ldcg(row + i) + bias[i];
 }
 
+// What the product of a neuron is multiplied with for a token.
+__device__ inline float expert_gate(const ExpertGates& experts, std::int64_t token, int neuron) {
+  if (experts.experts == 0 || neuron < __ldg(experts.begin)) return 1;
+  int low = 0, high = experts.experts;  // begin[low] <= neuron < begin[high]
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    (__ldg(experts.begin + middle) <= neuron ? low : high) = middle;
+  }
+  return __ldcg(experts.gates + token * experts.experts + low);
+}
+
 template <class W>
 __global__ void __launch_bounds__(kRowThreads)
-    prefill_gated_kernel(Gating gating, const float* gate, const float* up, std::int64_t stride, W* product,
-                         std::int64_t product_stride, int width, DecodeCounts* counts) {
+    prefill_gated_kernel(Gating gating, const float* gate, const float* up, std::int64_t stride,
+                         const ExpertGates experts, W* product, std::int64_t product_stride, int width,
+                         DecodeCounts* counts) {
   __shared__ unsigned long long sums[kRowThreads / 32];
   let_next_start();
   wait_for_previous();
   const std::int64_t row = blockIdx.x;
   unsigned zeros = 0;
   for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
-    const float value = gated(gating, __ldcg(gate + row * stride + i), __ldcg(up + row * stride + i));
+    const float factor = expert_gate(experts, row, i);
+    const float value =
+        factor == 0 ? 0
+                    : gated(gating, __ldcg(gate + row * stride + i), __ldcg(up + row * stride + i)) * factor;
     zeros += value == 0;
     narrow(value, product + row * product_stride + i);
   }
@@ -96,6 +111,19 @@ __global__ void __launch_bounds__(kRowThreads)
   for (unsigned long long part : sums) all += part;
   const auto rows = static_cast<unsigned long long>(blockIdx.x == 0 ? width : 0);
   count(counts, rows, rows, all);
+}
+
+__global__ void prefill_stand_ins_kernel(const StandIns others, int width, float* rows, std::int64_t stride) {
+  let_next_start();
+  wait_for_previous();
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= width) return;
+  const std::int64_t token = blockIdx.y;
+  float sum = 0;
+  for (int e = 0; e < others.experts; ++e)
+    if (__ldcg(others.gates + token * others.experts + e) == 0)
+      sum += __ldg(others.mean + e * others.stride + i);
+  rows[token * stride + i] = __ldcg(rows + token * stride + i) + sum;
 }
 
 __global__ void __launch_bounds__(512) read_stream_kernel(const uint4* data, std::size_t count, float* sink) {
@@ -143,13 +171,20 @@ void prefill_bias(const float* bias, std::int64_t width, float* rows, std::int64
 }
 
 void prefill_gated(Gating gating, const float* gate, const float* up, std::int64_t stride,
-                   const ProductRows& product, DecodeCounts* counts, const DecodeLaunch& how) {
+                   const ExpertGates& experts, const ProductRows& product, DecodeCounts* counts,
+                   const DecodeLaunch& how) {
   with_element(product.dtype, [&](auto element) {
     using W = decltype(element);
     launch(prefill_gated_kernel<W>, "prefill_gated", dim3(static_cast<unsigned>(product.count)), kRowThreads,
-           0, how, gating, gate, up, stride, static_cast<W*>(product.data), product.stride,
+           0, how, gating, gate, up, stride, experts, static_cast<W*>(product.data), product.stride,
            static_cast<int>(product.width), counts);
   });
+}
+
+void prefill_stand_ins(const StandIns& others, std::int64_t width, float* rows, std::int64_t stride,
+                       std::int64_t count, const DecodeLaunch& how) {
+  launch(prefill_stand_ins_kernel, "prefill_stand_ins", dim3(blocks_for(width), static_cast<unsigned>(count)),
+         kRowThreads, 0, how, others, static_cast<int>(width), rows, stride);
 }
 
 void read_stream(const void* data, std::size_t bytes, float* sink, const DecodeLaunch& how) {

@@ -23,9 +23,20 @@ void prefill_norm(const float* x, std::int64_t x_stride, DecodeNorm norm, const 
 // rows[t] += bias, width floats.
 void prefill_bias(const float* bias, std::int64_t width, float* rows, std::int64_t stride, std::int64_t count,
                   const DecodeLaunch& how);
-// product[t] = act(gate[t])·up[t]; counts exact zeros before rounding, and every row of up and down as read.
+// The gates of the experts of a routed FFN for many tokens; experts 0: the FFN is dense.
+struct ExpertGates {
+  int experts = 0;
+  const std::int32_t* begin = nullptr;  // [experts + 1], as in DecodeRoute
+  const float* gates = nullptr;         // [tokens][experts]
+};
+// product[t] = act(gate[t])·up[t], times the gate of the neuron's expert, an exact zero where that is 0;
+// counts exact zeros before rounding, and every row of up and down as read.
 void prefill_gated(Gating gating, const float* gate, const float* up, std::int64_t stride,
-                   const ProductRows& product, DecodeCounts* counts, const DecodeLaunch& how);
+                   const ExpertGates& experts, const ProductRows& product, DecodeCounts* counts,
+                   const DecodeLaunch& how);
+// rows[t] += the stand-ins of token t; others.gates [tokens][experts].
+void prefill_stand_ins(const StandIns& others, std::int64_t width, float* rows, std::int64_t stride,
+                       std::int64_t count, const DecodeLaunch& how);
 
 // Bytes per second of a plain read of `bytes` (a multiple of 16) is bytes over the time of this kernel.
 void read_stream(const void* data, std::size_t bytes, float* sink, const DecodeLaunch& how);

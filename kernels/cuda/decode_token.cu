@@ -6,6 +6,7 @@
 #include "kernels/cuda/decode_attention.cuh"
 #include "kernels/cuda/decode_launch.cuh"
 #include "kernels/cuda/decode_linear.cuh"
+#include "kernels/cuda/decode_route.cuh"
 
 namespace lacuna::cuda {
 
@@ -47,7 +48,7 @@ struct TokenShared {
 
 template <class W, int G>
 __host__ __device__ TokenShared token_shared(const DecodeLayer& layer, bool neuron_major,
-                                             std::int64_t head_cols, int blocks) {
+                                             std::int64_t head_cols) {
   const auto floats = [](std::int64_t cols) { return lines_of<W>(cols) * kLineFloats<W>; };
   const auto larger = [](int a, int b) { return a > b ? a : b; };
   TokenShared out{larger(floats(layer.qkv.weight.cols), floats(layer.output.weight.cols)), 0};
@@ -55,7 +56,8 @@ __host__ __device__ TokenShared token_shared(const DecodeLayer& layer, bool neur
   out.x = larger(out.x, (attend_floats<W, G>(layer.attention.head_dim) + 3) / 4 * 4);
   if (neuron_major) {
     out.x = larger(out.x, kParts * part_lines(lines_of<W>(layer.active.up.cols)) * kLineFloats<W>);
-    out.entries = (3 + kParts) * static_cast<int>(layer.active.up.rows / blocks + 1) + 1;
+    out.x = larger(out.x, route_lines(layer.route.rows.cols) * kLineFloats<float>);
+    out.entries = active_floats(layer.active) + layer.active.lists.widest();
   } else {
     out.x = larger(out.x, floats(layer.down.weight.cols));
   }
@@ -102,32 +104,59 @@ __device__ void row_major_ffn(const DecodeLayer& layer, const DecodeMatrix& next
   all.meet();
 }
 
-template <class W>
-__device__ void neuron_major_ffn(const DecodeLayer& layer, const DecodeMatrix& next,
-                                 LinearStream<W, kTokenDepth>& stream, Meeting& all, const Block& block) {
+// From this block's list to the sum over all. prepare() as for active_ffn().
+template <class W, class Prepare>
+__device__ void listed_ffn(const DecodeLayer& layer, const DecodeMatrix& next,
+                           LinearStream<W, kTokenDepth>& stream, Meeting& all, const Block& block,
+                           Prepare prepare) {
   const DecodeActiveFfn& active = layer.active;
-  const int size = segment_of(active.lists, block.index).size;
-  const int lines = kParts * part_lines(lines_of<W>(active.up.cols));
-  const ActiveShared entries = split_shared(block.sums + kWarps, size);
-  float* open = block.sums + kWarps + (2 + kParts) * size + 1;
-  stream = gate_stream<W, kTokenDepth>(layer.gate_first, block);
-  stream.start();
-  all.meet();
-  const float scale = finish_gate<W, kTokenDepth>(layer.gate_first, stream, lines, open, block);
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
   fetch_rows(rows_of<W>(next, first, step), count_of(static_cast<int>(next.rows), first, step), block.lane);
   __syncthreads();
-  active_ffn<W, kTokenDepth>(active, entries, block, [=] { return scale; });
+  active_ffn<W, kTokenDepth>(active, split_shared(block.sums + kWarps, active.lists.widest()), block,
+                             prepare);
   __syncthreads();  // the ring was scratch
   stream = linear_stream<W, kTokenDepth>(next, block);
   stream.start();
   all.meet();
   const auto width = static_cast<int>(active.down.cols), stride = static_cast<int>(partial_stride(width));
   for (int columns = block.index; columns < stride / 32; columns += block.count) {
-    add_partials(active.partial, active.lists.segments, width, stride, layer.output.y, columns, block.x);
+    add_partials(active.partial, active.lists.segments, width, stride, layer.others, layer.output.y, columns,
+                 block.x);
     __syncthreads();
   }
   all.meet();
+}
+
+template <class W>
+__device__ void neuron_major_ffn(const DecodeLayer& layer, const DecodeMatrix& next,
+                                 LinearStream<W, kTokenDepth>& stream, Meeting& all, const Block& block) {
+  const int lines = kParts * part_lines(lines_of<W>(layer.active.up.cols));
+  float* open = block.sums + kWarps + active_floats(layer.active);
+  stream = gate_stream<W, kTokenDepth>(layer.gate_first, block);
+  stream.start();
+  all.meet();
+  const float scale = finish_gate<W, kTokenDepth>(layer.gate_first, stream, lines, open, block);
+  listed_ffn<W>(layer, next, stream, all, block, [=] { return scale; });
+}
+
+// Every block makes the whole choice for itself and lists its own segment.
+template <class W>
+__device__ void routed_ffn(const DecodeLayer& layer, const DecodeMatrix& next,
+                           LinearStream<W, kTokenDepth>& stream, Meeting& all, const Block& block) {
+  const DecodeRoute& route = layer.route;
+  const DecodeActiveFfn& active = layer.active;
+  RouteStream<kTokenDepth> scores = route_stream<kTokenDepth>(route, block);
+  scores.start();
+  all.meet();
+  finish_route<kTokenDepth>(route, scores, 0, block);
+  all.meet();
+  choose(route, 0, block.index, block.index + 1, block.index == 0, block.ring);
+  listed_ffn<W>(layer, next, stream, all, block, [&] {
+    const auto width = static_cast<int>(active.up.cols);
+    return stage<W>(active.x, active.norm, width, kParts * part_lines(lines_of<W>(width)), block.x,
+                    block.sums);
+  });
 }
 
 template <class W, int G>
@@ -139,8 +168,7 @@ __global__ void __launch_bounds__(kThreads, 1) decode_token_kernel(const DecodeT
   };
   copy_in(call.layers, held[0], sizeof(DecodeLayer));
   __syncthreads();
-  const TokenShared sizes =
-      token_shared<W, G>(layer_at(0), call.neuron_major, call.head.weight.cols, static_cast<int>(gridDim.x));
+  const TokenShared sizes = token_shared<W, G>(layer_at(0), call.neuron_major, call.head.weight.cols);
   const Block block = block_at(shared, sizes.x, kTokenDepth);
   Meeting all(call.met, block.count);
   auto stream = linear_stream<W, kTokenDepth>(layer_at(0).qkv.weight, block);
@@ -166,7 +194,9 @@ __global__ void __launch_bounds__(kThreads, 1) decode_token_kernel(const DecodeT
     all.meet();
     finish_linear<W, kTokenDepth>(layer.output, stream, block);
     const DecodeMatrix& next = i + 1 < call.count ? layer_at(i + 1).qkv.weight : call.head.weight;
-    if (call.neuron_major)
+    if (call.routed)
+      routed_ffn<W>(layer, next, stream, all, block);
+    else if (call.neuron_major)
       neuron_major_ffn<W>(layer, next, stream, all, block);
     else
       row_major_ffn<W>(layer, next, stream, all, block);
@@ -186,23 +216,24 @@ auto with_kernel(const DecodeLayer& layer, Body body) {
   return layer.qkv.weight.dtype == DType::BF16 ? by_group(__nv_bfloat16{}) : by_group(float{});
 }
 
-std::size_t shared_bytes(const DecodeToken& call, const DecodeLayer& first, int blocks) {
+std::size_t shared_bytes(const DecodeToken& call, const DecodeLayer& first) {
   return with_kernel(first, [&](auto element, auto group) {
     const TokenShared sizes = token_shared<decltype(element), decltype(group)::value>(
-        first, call.neuron_major, call.head.weight.cols, blocks);
+        first, call.neuron_major, call.head.weight.cols);
     return static_cast<std::size_t>(sizes.x + sizes.entries + kWarps) * 4 + kWarps * kTokenDepth * kLine;
   });
 }
 
 }  // namespace
 
-bool decode_token_fits(const DecodeToken& call, const DecodeLayer& first, int blocks, std::size_t limit) {
-  return shared_bytes(call, first, blocks) + 2 * sizeof(DecodeLayer) <= limit;
+bool decode_token_fits(const DecodeToken& call, const DecodeLayer& first, std::size_t limit) {
+  return shared_bytes(call, first) + 2 * sizeof(DecodeLayer) <= limit;
 }
 
 void decode_token(const DecodeToken& call, const DecodeLayer& first, const DecodeLaunch& how) {
   static_assert(sizeof(DecodeLayer) % 4 == 0);
-  const std::size_t shared = shared_bytes(call, first, how.blocks);
+  LACUNA_ASSERT(!call.routed || route_bytes(first.route.experts) <= kWarps * kTokenDepth * kLine);
+  const std::size_t shared = shared_bytes(call, first);
   DecodeLaunch together = how;
   together.overlap = false;
   together.together = true;

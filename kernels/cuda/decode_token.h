@@ -7,11 +7,12 @@
 #include "kernels/cuda/decode_attention.h"
 #include "kernels/cuda/decode_ffn.h"
 #include "kernels/cuda/decode_linear.h"
+#include "kernels/cuda/decode_route.h"
 
 namespace lacuna::cuda {
 
-// What the single kernels of a block of the model are called with. `gate_up` and `down` for a row-major down,
-// else `gate_first` and `active`.
+// What the single kernels of a block of the model are called with. `gate_up` and `down` for a row-major down;
+// else `active` after `gate_first`, or after `route` where the model has experts.
 struct DecodeLayer {
   DecodeLinear qkv;
   DecodeAttention attention;
@@ -19,13 +20,15 @@ struct DecodeLayer {
   DecodeGateUp gate_up;
   DecodeLinear down;
   DecodeGateFirst gate_first;
+  DecodeRoute route;
   DecodeActiveFfn active;
+  StandIns others;
 };
 
 struct DecodeToken {
   const DecodeLayer* layers = nullptr;  // on the device
   int count = 0;
-  bool neuron_major = false;
+  bool neuron_major = false, routed = false;
   DecodeMatrix embedding;
   const std::int32_t* token = nullptr;  // on the device
   float* hidden = nullptr;
@@ -35,7 +38,7 @@ struct DecodeToken {
 
 // Whether the widest phase of a model fits into a block's shared memory, `limit` bytes. `first`: a layer as
 // it is on the host; all layers have its shapes.
-bool decode_token_fits(const DecodeToken& call, const DecodeLayer& first, int blocks, std::size_t limit);
+bool decode_token_fits(const DecodeToken& call, const DecodeLayer& first, std::size_t limit);
 // Error(Internal) where it does not fit or blocks are more than the GPU runs at once.
 void decode_token(const DecodeToken& call, const DecodeLayer& first, const DecodeLaunch& how);
 

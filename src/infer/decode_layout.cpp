@@ -14,14 +14,15 @@ class Placer {
   explicit Placer(DecodeLayout& layout) : layout_(layout) {}
 
   std::int64_t floats(std::int64_t count) { return take(round_up(count, 4) * 4); }
-  PlacedMatrix matrix(std::int64_t rows, std::int64_t cols) {
-    const std::int64_t stride = padded_stride(cols, layout_.dtype);
-    return {take(rows * stride * element()), rows, cols, stride};
+  PlacedMatrix matrix(std::int64_t rows, std::int64_t cols) { return matrix(rows, cols, layout_.dtype); }
+  PlacedMatrix matrix(std::int64_t rows, std::int64_t cols, DType dtype) {
+    const std::int64_t stride = padded_stride(cols, dtype);
+    return {take(rows * stride * static_cast<std::int64_t>(size_of(dtype))), rows, cols, stride, dtype};
   }
   // Two matrices of equal shape, row beside row.
   void pair(std::int64_t rows, std::int64_t cols, PlacedMatrix& first, PlacedMatrix& second) {
     const std::int64_t half = padded_stride(cols, layout_.dtype);
-    first = {take(rows * 2 * half * element()), rows, cols, 2 * half};
+    first = {take(rows * 2 * half * element()), rows, cols, 2 * half, layout_.dtype};
     second = first;
     second.offset += half * element();
   }
@@ -35,6 +36,18 @@ class Placer {
   }
   DecodeLayout& layout_;
 };
+
+PlacedRouter place_router(const ModelConfig& config, Placer& placer) {
+  const RoutedFfn& routed = config.routed;
+  const std::int64_t rows = (routed.has_weight() ? routed.experts : 0) + 2 * routed.experts * routed.rank;
+  PlacedRouter out;
+  if (rows > 0) out.rows = placer.matrix(rows, config.hidden, DType::F32);
+  out.mean = placer.matrix(routed.experts, config.hidden, DType::F32);
+  if (routed.has_bias()) out.bias = placer.floats(routed.experts);
+  if (routed.has_scores()) out.scale = placer.floats(routed.experts);
+  out.begin = placer.floats(routed.experts + 1);
+  return out;
+}
 
 PlacedLayer place_layer(const DecodeLayout& layout, Placer& placer) {
   const ModelConfig& config = layout.config;
@@ -56,11 +69,13 @@ PlacedLayer place_layer(const DecodeLayout& layout, Placer& placer) {
     out.up = placer.matrix(config.ffn, config.hidden);
     out.down = placer.matrix(config.hidden, config.ffn);
   }
+  if (config.is_routed()) out.router = place_router(config, placer);
   return out;
 }
 
-double elements(const PlacedMatrix& matrix) {
-  return static_cast<double>(matrix.rows) * static_cast<double>(matrix.cols);
+double bytes_of(const PlacedMatrix& matrix) {
+  return static_cast<double>(matrix.rows) * static_cast<double>(matrix.cols) *
+         static_cast<double>(size_of(matrix.dtype));
 }
 
 }  // namespace
@@ -71,8 +86,8 @@ std::int64_t padded_stride(std::int64_t cols, DType dtype) {
 
 DecodeLayout decode_layout(const ModelConfig& config, DType dtype, bool neuron_major) {
   LACUNA_ASSERT(dtype == DType::F32 || dtype == DType::BF16);
-  LACUNA_CHECK(!config.is_routed(), ErrorKind::Usage,
-               "--device cuda runs silu, relu and drelu FFNs, not routed ones; use --device cpu");
+  LACUNA_CHECK(!config.is_routed() || config.routed.router != RouterKind::Oracle, ErrorKind::Usage,
+               "the oracle router reads every neuron before it chooses: --device cpu --path dense runs it");
   const std::int64_t largest = 512 / static_cast<std::int64_t>(size_of(dtype));
   LACUNA_CHECK(config.head_dim <= largest && config.head_dim % 2 == 0, ErrorKind::Usage,
                "--device cuda runs heads of even size up to {} in {}, and this model's are {}; use {}",
@@ -81,7 +96,7 @@ DecodeLayout decode_layout(const ModelConfig& config, DType dtype, bool neuron_m
   DecodeLayout out;
   out.config = config;
   out.dtype = dtype;
-  out.neuron_major = neuron_major;
+  out.neuron_major = neuron_major || config.is_routed();
   Placer placer(out);
   out.embedding = placer.matrix(config.vocab, config.hidden);
   out.head = config.tied_embeddings ? out.embedding : placer.matrix(config.vocab, config.hidden);
@@ -91,11 +106,14 @@ DecodeLayout decode_layout(const ModelConfig& config, DType dtype, bool neuron_m
 }
 
 double DecodeLayout::bytes_per_token(double up_rows, double down_rows) const {
-  double sum = elements(head) + static_cast<double>(config.hidden);
-  for (const PlacedLayer& layer : layers)
-    sum += elements(layer.qkv) + elements(layer.output) + elements(layer.gate) +
-           (up_rows + down_rows) * static_cast<double>(config.hidden);
-  return sum * static_cast<double>(size_of(dtype));
+  const double row = static_cast<double>(config.hidden) * static_cast<double>(size_of(dtype));
+  double sum = bytes_of(head) + row;
+  for (const PlacedLayer& layer : layers) {
+    sum += bytes_of(layer.qkv) + bytes_of(layer.output) + (up_rows + down_rows) * row;
+    sum += config.is_routed() ? up_rows * row : bytes_of(layer.gate);
+    sum += bytes_of(layer.router.rows) + bytes_of(layer.router.mean);
+  }
+  return sum;
 }
 
 double DecodeLayout::cache_bytes_per_position() const {

@@ -46,8 +46,6 @@ BackendMaker gpu_backend(const GpuOptions& options) {
   const std::string why = why_no_gpu();
   LACUNA_CHECK(why.empty(), ErrorKind::Usage, "--device cuda: {}", why);
   return [options](const Weights& weights, FfnPath path, std::int64_t context) -> std::unique_ptr<Backend> {
-    LACUNA_CHECK(!weights.config().is_routed(), ErrorKind::Usage,
-                 "routed FFNs do not run on a GPU yet: --device cpu runs this model");
     const DType on_gpu =
         dtype_on_gpu(options.dtype, weights.source().stored_dtype("model.embed_tokens.weight"));
     return std::make_unique<CudaBackend>(upload_weights(weights, on_gpu), path, context, step_form(options));

@@ -19,6 +19,9 @@ class DeviceWeights {
   // Rows [begin, begin + rows) of a matrix.
   cuda::DecodeMatrix matrix(const PlacedMatrix& placed, std::int64_t begin, std::int64_t rows) const;
   float* floats(std::int64_t offset) const;  // null for -1
+  std::int32_t* integers(std::int64_t offset) const {
+    return reinterpret_cast<std::int32_t*>(floats(offset));
+  }
   cuda::DecodeNorm norm(std::int64_t offset) const;
 
  private:
@@ -26,7 +29,8 @@ class DeviceWeights {
   DeviceMemory memory_;
 };
 
-// Copies the weights through pinned memory, once, converting what is not of `dtype`.
+// Copies the weights through pinned memory, once, converting what is not of `dtype`. Of a routed FFN a down
+// that is stored [hidden, ffn] is turned on the way.
 DeviceWeights upload_weights(const Weights& weights, DType dtype);
 
 }  // namespace lacuna

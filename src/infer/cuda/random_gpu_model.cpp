@@ -16,6 +16,7 @@ class GpuRandomModel final : public RandomModel {
         backend_(DeviceWeights(decode_layout(config, dtype, config.activation != Activation::Silu)), path,
                  context, form) {
     for (const Parameter& p : parameters(config)) fill(p);
+    if (config.is_routed()) place_experts();
     set_zeros(0);
   }
   Backend& backend() override { return backend_; }
@@ -78,7 +79,61 @@ class GpuRandomModel final : public RandomModel {
                            cudaMemcpyHostToDevice));
   }
 
+  // Of a router's tensors, all in fp32 on the device: the values of a model that is stored in the layout's
+  // type.
+  void fill_router(const Parameter& p, const cuda::DecodeMatrix& to) {
+    const float half = half_width(random_scale(layout().config, p.name).std);
+    const std::uint64_t key = rng_key(kRandomModelSeed, p.name);
+    std::vector<float> values(static_cast<std::size_t>(p.elements()));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = random_value(key, i, half);
+      if (layout().dtype == DType::BF16) values[i] = from_bf16(to_bf16(values[i]));
+    }
+    const auto row = static_cast<std::size_t>(to.cols) * sizeof(float);
+    LACUNA_CUDA(cudaMemcpy2D(const_cast<void*>(to.data), static_cast<std::size_t>(to.stride) * sizeof(float),
+                             values.data(), row, row, static_cast<std::size_t>(to.rows),
+                             cudaMemcpyHostToDevice));
+  }
+
+  // True: `p` was a tensor of a router.
+  bool filled_router(const Parameter& p) {
+    if (p.layer < 0 || p.layer >= layout().config.layers) return false;
+    const RoutedFfn& routed = layout().config.routed;
+    const PlacedRouter& placed = layout().layers[static_cast<std::size_t>(p.layer)].router;
+    const std::int64_t experts = routed.experts, weight = routed.has_weight() ? experts : 0;
+    const auto vector_at = [&](std::int64_t offset) {
+      return cuda::DecodeMatrix{weights().floats(offset), DType::F32, 1, experts, experts};
+    };
+    if (p.role == Role::RouterWeight)
+      fill_router(p, weights().matrix(placed.rows, 0, experts));
+    else if (p.role == Role::RouterGate)
+      fill_router(p, weights().matrix(placed.rows, weight, experts * routed.rank));
+    else if (p.role == Role::RouterUp)
+      fill_router(p, weights().matrix(placed.rows, weight + experts * routed.rank, experts * routed.rank));
+    else if (p.role == Role::RouterBias)
+      fill_router(p, vector_at(placed.bias));
+    else if (p.role == Role::RouterScale)
+      fill_router(p, vector_at(placed.scale));
+    else if (p.role == Role::ExpertMean)
+      fill_router(p, weights().matrix(placed.mean));
+    else
+      return false;
+    return true;
+  }
+
+  void place_experts() {
+    const ModelConfig& config = layout().config;
+    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+      const RoutedLayer neurons = routed_layer(config.routed, config.ffn, layer);
+      const std::vector<std::int32_t> begin(neurons.begin.begin(), neurons.begin.end());
+      const PlacedRouter& placed = layout().layers[static_cast<std::size_t>(layer)].router;
+      LACUNA_CUDA(cudaMemcpy(weights().integers(placed.begin), begin.data(),
+                             begin.size() * sizeof(std::int32_t), cudaMemcpyHostToDevice));
+    }
+  }
+
   void fill(const Parameter& p) {
+    if (filled_router(p)) return;
     if (p.role == Role::FinalNorm) return fill_ones(layout().final_norm, layout().config.hidden);
     if (p.role == Role::AttentionNorm || p.role == Role::FfnNorm) {
       const PlacedLayer& layer = layout().layers[static_cast<std::size_t>(p.layer)];

@@ -30,6 +30,12 @@ Gating gating_of(Activation activation) {
   return activation == Activation::Relu ? Gating::Relu : Gating::Silu;
 }
 
+std::int64_t route_parts(const DecodeLayout& layout) {
+  std::int64_t rows = 0;
+  for (const PlacedLayer& layer : layout.layers) rows = std::max(rows, layer.router.rows.rows);
+  return 4 * rows;
+}
+
 TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path, StepForm form,
                      const cuda::DecodeLaunch& how)
     : weights_(weights), cache_(cache), path_(path), form_(form), how_(how) {
@@ -47,13 +53,27 @@ TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, Ffn
   arrived_ = floats(config.heads);
   counts_ = DeviceMemory(static_cast<std::size_t>(config.layers) * sizeof(cuda::DecodeCounts), "statistics");
   logits_ = floats(config.vocab);
+  make_lists();
+}
+
+void TokenStep::make_lists() {
+  const ModelConfig& config = weights_.config();
+  const std::int64_t experts = config.routed.experts;
   lists_.neurons = config.ffn;
-  lists_.segments = how.blocks;
-  lists_.capacity = cuda::ActiveLists::capacity_for(config.ffn, how.blocks);
-  list_counts_ = floats(how.blocks);
-  list_runs_ = floats(2 * std::int64_t{how.blocks} * lists_.capacity);
+  lists_.segments = how_.blocks;
+  lists_.capacity = config.is_routed()
+                        ? cuda::ActiveLists::capacity_for_parts(config.ffn, how_.blocks, experts + 1)
+                        : cuda::ActiveLists::capacity_for(config.ffn, how_.blocks);
+  list_counts_ = floats(how_.blocks);
+  list_runs_ = floats(2 * std::int64_t{how_.blocks} * lists_.capacity);
   lists_.counts = list_counts_.as<std::int32_t>();
   lists_.runs = list_runs_.as<ActiveRun>();
+  if (!config.is_routed()) return;
+  list_factors_ = floats(std::int64_t{how_.blocks} * lists_.capacity);
+  lists_.factors = list_factors_.as<float>();
+  route_parts_ = floats(route_parts(weights_.layout()));
+  route_arrived_ = floats(1);
+  expert_gates_ = floats(experts);
 }
 
 void TokenStep::place() {
@@ -67,8 +87,7 @@ void TokenStep::place() {
   LACUNA_CUDA(cudaGetDevice(&device));
   LACUNA_CUDA(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   LACUNA_CUDA(cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, device));
-  if (cooperative == 0 ||
-      !cuda::decode_token_fits(token_call(), layers_[0], how_.blocks, static_cast<std::size_t>(limit)))
+  if (cooperative == 0 || !cuda::decode_token_fits(token_call(), layers_[0], static_cast<std::size_t>(limit)))
     form_ = StepForm::Kernels;
 }
 
@@ -87,6 +106,7 @@ cuda::DecodeToken TokenStep::token_call() const {
   out.layers = device_layers_.as<cuda::DecodeLayer>();
   out.count = static_cast<int>(layers_.size());
   out.neuron_major = weights_.layout().neuron_major;
+  out.routed = weights_.config().is_routed();
   out.embedding = weights_.matrix(weights_.layout().embedding);
   out.token = &state->token;
   out.hidden = hidden();
@@ -106,10 +126,13 @@ void TokenStep::issue_kernels() const {
     cuda::decode_attention(layer.attention, how_);
     cuda::decode_linear(layer.output, how_);
     if (weights_.layout().neuron_major) {
-      cuda::decode_gate_first(layer.gate_first, how_);
+      if (weights_.config().is_routed())
+        cuda::decode_route(layer.route, 1, how_);
+      else
+        cuda::decode_gate_first(layer.gate_first, how_);
       cuda::decode_active_ffn(layer.active, how_);
       cuda::decode_add_partials(partial_.as<float>(), lists_.segments, weights_.config().hidden, hidden(),
-                                how_);
+                                layer.others, how_);
     } else {
       cuda::decode_gate_up(layer.gate_up, how_);
       cuda::decode_linear(layer.down, how_);
@@ -159,6 +182,57 @@ cuda::DecodeAttention TokenStep::attention(std::int64_t layer, const float* qkv,
   return out;
 }
 
+namespace {
+
+cuda::RouteBy route_by(RouterKind kind) {
+  switch (kind) {
+    case RouterKind::Linear:
+      return cuda::RouteBy::Linear;
+    case RouterKind::LowRank:
+      return cuda::RouteBy::LowRank;
+    case RouterKind::Neuron:
+      return cuda::RouteBy::Neuron;
+    case RouterKind::Random:
+      return cuda::RouteBy::Random;
+    default:
+      return cuda::RouteBy::None;  // decode_layout() has refused the oracle
+  }
+}
+
+}  // namespace
+
+cuda::DecodeRoute TokenStep::route(std::int64_t layer) const {
+  const ModelConfig& config = weights_.config();
+  const PlacedLayer& placed = weights_.layout().layers[static_cast<std::size_t>(layer)];
+  cuda::DecodeRoute out;
+  out.by = route_by(config.routed.router);
+  out.experts = static_cast<int>(config.routed.experts);
+  out.rank = static_cast<int>(config.routed.rank);
+  if (placed.router.rows.rows > 0) out.rows = weights_.matrix(placed.router.rows);
+  out.x = hidden();
+  out.norm = weights_.norm(placed.ffn_norm);
+  out.gating = gating_of(config.activation);
+  out.bias = weights_.floats(placed.router.bias);
+  out.scale = weights_.floats(placed.router.scale);
+  out.threshold = config.routed.threshold;
+  out.active = static_cast<int>(routed_layer(config.routed, config.ffn, layer).active);
+  out.key = random_router_key(config.routed.seed, layer);
+  out.position = position();
+  out.begin = weights_.integers(placed.router.begin);
+  out.parts = route_parts_.as<float>();
+  out.arrived = route_arrived_.as<unsigned>();
+  out.gates = expert_gates_.as<float>();
+  out.lists = lists_;
+  out.whole = path_ == FfnPath::Dense;
+  return out;
+}
+
+cuda::StandIns TokenStep::stand_ins(std::int64_t layer, const float* gates) const {
+  const PlacedRouter& placed = weights_.layout().layers[static_cast<std::size_t>(layer)].router;
+  return {static_cast<const float*>(weights_.matrix(placed.mean).data), placed.mean.stride,
+          static_cast<int>(placed.mean.rows), gates};
+}
+
 cuda::DecodeLayer TokenStep::layer_calls(std::int64_t layer) const {
   const PlacedLayer& placed = weights_.layout().layers[static_cast<std::size_t>(layer)];
   const Gating gating = gating_of(weights_.config().activation);
@@ -178,7 +252,12 @@ cuda::DecodeLayer TokenStep::layer_calls(std::int64_t layer) const {
   out.output.y = hidden();
   out.output.add = true;
   if (weights_.layout().neuron_major) {
-    out.gate_first = {gate, hidden(), norm, gate_.as<float>(), lists_, dense};
+    if (weights_.config().is_routed()) {
+      out.route = route(layer);
+      out.others = stand_ins(layer, expert_gates_.as<float>());
+    } else {
+      out.gate_first = {gate, hidden(), norm, gate_.as<float>(), lists_, dense};
+    }
     out.active = {up,
                   down,
                   hidden(),
@@ -188,7 +267,8 @@ cuda::DecodeLayer TokenStep::layer_calls(std::int64_t layer) const {
                   gating,
                   dense,
                   partial_.as<float>(),
-                  counts() + layer};
+                  counts() + layer,
+                  weights_.config().is_routed() ? gate : cuda::DecodeMatrix{}};
   } else {
     out.gate_up = {gate, up, hidden(), norm, gating, product_.as<float>(), counts() + layer};
     out.down.weight = down;

@@ -39,9 +39,13 @@ class TokenStep {
   // What attention of layer `layer` works with, for tokens whose projections are at qkv.
   cuda::DecodeAttention attention(std::int64_t layer, const float* qkv, std::int64_t qkv_stride,
                                   float* context, std::int64_t context_stride) const;
+  // What the router of layer `layer` works with; x, gates, parts and lists are those of one token.
+  cuda::DecodeRoute route(std::int64_t layer) const;
+  cuda::StandIns stand_ins(std::int64_t layer, const float* gates) const;
   const std::int32_t* position() const { return &state_.as<StepState>()->position; }
 
  private:
+  void make_lists();
   cuda::DecodeLayer layer_calls(std::int64_t layer) const;
   cuda::DecodeLinear head_call(const float* hidden, float* logits, std::uint64_t* best) const;
   cuda::DecodeToken token_call() const;
@@ -55,10 +59,13 @@ class TokenStep {
   int splits_ = 1;
   cuda::ActiveLists lists_;
   DeviceMemory state_, best_, hidden_, qkv_, context_, gate_, product_, partial_, attention_partial_,
-      arrived_, counts_, logits_, list_counts_, list_runs_, device_layers_;
+      arrived_, counts_, logits_, list_counts_, list_runs_, list_factors_, route_parts_, route_arrived_,
+      expert_gates_, device_layers_;
   std::vector<cuda::DecodeLayer> layers_;
 };
 
 Gating gating_of(Activation activation);
+// Floats of DecodeRoute::parts that one token takes.
+std::int64_t route_parts(const DecodeLayout& layout);
 
 }  // namespace lacuna

@@ -7,62 +7,12 @@
 #include "src/infer/cuda/cuda_backend.h"
 #include "src/infer/cuda/cuda_inference.h"
 #include "src/infer/measure.h"
-#include "tests/infer/random_model.h"
+#include "tests/infer/cuda/gpu_runs.h"
 
 namespace lacuna {
 namespace {
 
 using namespace test;
-
-std::vector<std::int32_t> some_ids(std::size_t count, std::int64_t vocab) {
-  std::vector<std::int32_t> out;
-  for (std::size_t i = 0; i < count; ++i)
-    out.push_back(static_cast<std::int32_t>(rng_below(5, i, static_cast<std::uint64_t>(vocab))));
-  return out;
-}
-
-Engine gpu_engine(ModelSource source, const std::string& path, const std::string& dtype = "auto") {
-  return Engine(std::move(source), {1, path, 0, gpu_backend({dtype})});
-}
-
-// Logits of all tokens: by steps of many, or one by one.
-std::vector<float> all_logits(Engine& engine, std::span<const std::int32_t> ids, bool one_by_one) {
-  std::vector<float> out;
-  engine.reset();
-  if (one_by_one) {
-    for (std::int32_t id : ids) {
-      const std::span<const float> logits = engine.decode(id);
-      out.insert(out.end(), logits.begin(), logits.end());
-    }
-    return out;
-  }
-  engine.score(ids, [&](std::int64_t, ConstRows logits) {
-    for (std::int64_t t = 0; t < logits.count; ++t)
-      out.insert(out.end(), logits.row(t), logits.row(t) + logits.width);
-  });
-  return out;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-// `rounding`: of activations between products.
-void expect_close(const std::vector<float>& got, const Reference& want, const ModelConfig& config,
-                  double rounding, const std::string& what) {
-  double size = 0;
-  for (const auto& row : want.logits)
-    for (double logit : row) size = std::max(size, std::abs(logit));
-  // As for the CPU (tests/infer/engine_test.cpp): sums of each block in units of their terms' size; rounded
-  // activations err by one rounding each, of which the square root of a width's worth add up.
-  const double steps = static_cast<double>(config.hidden) / 8 + static_cast<double>(config.ffn) + 37 + 40;
-  const double root = std::sqrt(static_cast<double>(config.ffn));
-  const double bound = static_cast<double>(config.layers) * (steps * root * 0x1p-24 + 8 * rounding) * size;
-  const auto vocab = static_cast<std::size_t>(config.vocab);
-  ASSERT_EQ(got.size(), want.logits.size() * vocab);
-  for (std::size_t i = 0; i < got.size(); ++i)
-    ASSERT_NEAR(got[i], want.logits[i / vocab][i % vocab], bound) << what << ", token " << i / vocab;
-}
 
 void check_model(const ModelConfig& config, DType dtype, const std::string& what) {
   const std::vector<std::int32_t> ids = some_ids(37, config.vocab);

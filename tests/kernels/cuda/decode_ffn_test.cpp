@@ -60,7 +60,7 @@ struct Ffn {
                        partial.as<float>(),
                        counts.data()},
                       launch_of(at.blocks, true));
-    decode_add_partials(partial.as<float>(), at.blocks, at.hidden, hidden.as<float>(),
+    decode_add_partials(partial.as<float>(), at.blocks, at.hidden, hidden.as<float>(), {},
                         launch_of(at.blocks, true));
     finish();
     last_counts = counts.get()[0];

@@ -125,7 +125,7 @@ TEST(DecodeRows, EmbedsNormsGatesAndReads) {
     for (Gating gating : {Gating::Silu, Gating::Relu, Gating::Drelu}) {
       DeviceArray product(dtype, 3 * 72);
       const DeviceList<DecodeCounts> counts({{1, 2, 3}});
-      prefill_gated(gating, device_gate.as<float>(), device_up.as<float>(), 72,
+      prefill_gated(gating, device_gate.as<float>(), device_up.as<float>(), 72, {},
                     {product.data(), dtype, 3, 70, 72}, counts.data(), launch_of(132, false));
       finish();
       const Values results = product.get();
