@@ -1,8 +1,9 @@
 // lacuna bench: decoding speed of the dense and the sparse path against the memory's measured read speed, of
-// a model or of random weights of any shape and share of zeros.
+// a model or of random weights of any shape, share of zeros and cut into experts.
 #include <unistd.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "launch/output.h"
 #include "launch/verb.h"
@@ -24,6 +25,7 @@ struct Request {
   ModelFlags model;
   std::string arch, activation = "drelu";
   std::vector<std::string> zeros;
+  std::int64_t experts = 0, shared = 0, active = 0;  // equal parts of an FFN; experts 0: as --arch says
   std::int64_t prompt = 64, tokens = 64, stream_mib = 0;
   bool csv = false, json = false;
 };
@@ -56,10 +58,25 @@ ModelConfig bench_model(const Request& request, BenchTable& table) {
 
 // ---- random weights
 
+// As carving cuts an FFN: so many equal parts, of which the first ones are always on.
+RoutedFfn routed_of(const Request& request, std::int64_t ffn) {
+  LACUNA_CHECK(request.experts <= ffn, ErrorKind::Usage, "{} experts in an FFN of {} neurons",
+               request.experts, ffn);
+  const std::vector<std::int64_t> sizes = even_sizes(ffn, request.experts, 1);
+  const auto first = sizes.begin() + static_cast<std::ptrdiff_t>(request.shared);
+  RoutedFfn out;
+  out.experts = request.experts - request.shared;
+  out.active = {request.active};
+  out.shared = {std::accumulate(sizes.begin(), first, std::int64_t{0})};
+  out.neurons.assign(first, sizes.end());
+  return out;
+}
+
 ModelConfig arch_of(const Request& request, Activation activation) {
   ModelConfig config = read_arch(request.arch);
   if (config.vocab == 0) config.vocab = 32000;
   config.activation = activation;
+  if (request.experts > 0) config.routed = routed_of(request, config.ffn);
   config.complete_and_check("--arch " + request.arch);
   return config;
 }
@@ -102,8 +119,6 @@ DecodeSpeed measure_random(const Request& request, const ModelConfig& config, Ra
 }
 
 ModelConfig bench_routed(const Request& request, const ModelConfig& config, BenchTable& table) {
-  LACUNA_CHECK(!request.model.on_gpu(config), ErrorKind::Usage,
-               "routed FFNs do not run on a GPU yet: --device cpu measures this shape");
   log_info("{}: random weights, routed", request.arch);
   const std::unique_ptr<RandomModel> model = make_model(request, config, "sparse");
   table.rows.push_back({"routed", measure_random(request, config, *model)});
@@ -141,7 +156,11 @@ void declare(Request& request, Options& options) {
   options.flag("model,m", request.model.model, "HF folder, exported folder, llama2.c file, checkpoint or run")
       .flag("arch", request.arch, "random weights of this shape instead: a preset or an INI file")
       .flag("activation", request.activation, "of random weights: silu | relu | drelu")
-      .flag("zeros", request.zeros, "shares of FFN zeros of random weights, e.g. 0.8 0.9; none: a curve");
+      .flag("zeros", request.zeros, "shares of FFN zeros of random weights, e.g. 0.8 0.9; none: a curve")
+      .flag("experts", request.experts,
+            "random weights as carved: equal parts of each FFN, shared ones included")
+      .flag("shared", request.shared, "of them, parts that are always on")
+      .flag("active", request.active, "of the others, parts that a linear router has on for a token");
   request.model.declare_device(options);
   options.flag("prompt-tokens", request.prompt, "random tokens that are run first")
       .flag("max-tokens,n", request.tokens, "tokens to decode; the median counts")
@@ -160,6 +179,15 @@ void check(const Request& request, Options& options) {
     options.problem("--stream-mib goes from 1 to 65536");
   if (request.arch.empty() && (options.given("zeros") || options.given("activation")))
     options.problem("--zeros and --activation are for --arch; a model has its own");
+  const bool carved = options.given("experts") || options.given("shared") || options.given("active");
+  if (request.arch.empty() && carved) options.problem("--experts, --shared and --active are for --arch");
+  if (carved && (request.shared < 0 || request.active < 0 || request.experts <= request.shared ||
+                 request.active > request.experts - request.shared))
+    options.problem(
+        "--experts, --shared and --active: wanted more parts than shared ones, and no more active "
+        "than the others");
+  if (carved && (options.given("zeros") || options.given("activation")))
+    options.problem("--experts is for silu: without --zeros and --activation");
   options.finish();
 }
 

@@ -33,7 +33,8 @@ bool ModelFlags::on_gpu(const ModelConfig& config) const {
     LACUNA_CHECK(why.empty(), ErrorKind::Usage, "--device cuda: {}", why);
     return true;
   }
-  return device == "auto" && !config.is_routed() && why_no_gpu().empty();
+  const bool oracle = config.is_routed() && config.routed.router == RouterKind::Oracle;
+  return device == "auto" && !oracle && why_no_gpu().empty();
 }
 
 namespace {

@@ -18,7 +18,7 @@ struct ModelFlags {
   void declare(Options& options);
   // --device, --dtype, --one-kernel and --threads alone.
   void declare_device(Options& options);
-  // True: on the GPU. A model's config decides under "auto": a GPU runs no routed FFN yet. Error(Usage) when
+  // True: on the GPU. A model's config decides under "auto": a GPU runs no oracle router. Error(Usage) when
   // the device is unknown or cannot be had, and for --dtype without a GPU.
   bool on_gpu(const ModelConfig& config) const;
   GpuOptions gpu_options() const { return {dtype, one_kernel}; }

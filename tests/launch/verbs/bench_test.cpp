@@ -87,7 +87,33 @@ TEST_F(BenchVerb, TakesOneShareAndAnyActivation) {
   EXPECT_NE(table.find("memory read stream: "), std::string::npos);
 }
 
+// 384 neurons in 8 parts of 48: 3 shared ones and 3 of the other 5.
+TEST_F(BenchVerb, MeasuresAShapeAsCarvedBesideItsParent) {
+  const Json out =
+      parse_json(output(tiny_and({"--experts", "8", "--shared", "3", "--active", "3", "--json"})), "bench");
+  ASSERT_EQ(out["rows"].size(), 2u);
+  const Json &dense = out["rows"][0], &routed = out["rows"][1];
+  EXPECT_EQ(dense["path"], "dense");
+  EXPECT_EQ(routed["path"], "routed");
+  EXPECT_EQ(dense["up_rows"], 384.0);
+  EXPECT_EQ(routed["up_rows"], 288.0);
+  EXPECT_EQ(routed["down_rows"], 288.0);
+  // 4 layers: 96 neurons less in three bf16 matrices 128 wide; 5 rows of a router and 5 means in fp32 more.
+  EXPECT_EQ(dense["bytes_per_token"].get<double>() - routed["bytes_per_token"].get<double>(),
+            4.0 * 128 * (96 * 3 * 2 - (5 + 5) * 4));
+}
+
 TEST_F(BenchVerb, SaysWhatItCannotDo) {
+  EXPECT_NE(complaint(bench_verb, {"-m", "x", "--experts", "8"}).find("--active are for --arch"),
+            std::string::npos);
+  EXPECT_NE(complaint(bench_verb, tiny_and({"--experts", "8", "--shared", "8"})).find("wanted more parts"),
+            std::string::npos);
+  EXPECT_NE(complaint(bench_verb, tiny_and({"--active", "3"})).find("wanted more parts"), std::string::npos);
+  EXPECT_NE(complaint(bench_verb, tiny_and({"--experts", "500"})).find("500 experts in an FFN of 384"),
+            std::string::npos);
+  EXPECT_NE(
+      complaint(bench_verb, tiny_and({"--experts", "8", "--zeros", "0.9"})).find("--experts is for silu"),
+      std::string::npos);
   EXPECT_NE(complaint(bench_verb, {}).find("give either -m MODEL or --arch PRESET"), std::string::npos);
   EXPECT_NE(
       complaint(bench_verb, {"-m", "x", "--zeros", "0.9"}).find("--zeros and --activation are for --arch"),
