@@ -38,7 +38,7 @@ int run_export(const std::vector<std::string>& arguments) {
   Options options("export", kSummary, kExample);
   options.flag("model,m", request.model, "checkpoint, or run: its newest step that verifies")
       .flag("out,o", request.out, "folder to make")
-      .flag("dtype", dtype, "bf16 | fp32: type of all weights; as the checkpoint stores them when not given")
+      .flag("dtype", dtype, "bf16 | fp32: type of all weights; bf16 after training in bf16, else as stored, when not given")
       .flag("force", request.force, "replace an earlier export")
       .flag("threads", request.threads, "CPU threads of the check; 0 = as many as this process may run on")
       .flag("json", json, "print one JSON object");

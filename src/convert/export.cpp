@@ -36,6 +36,12 @@ DType coarsest_rounding(const CheckpointReader& reader, const ModelToWrite& mode
   return out;
 }
 
+// Training in bf16 keeps fp32 masters and computes with their bf16 roundings: these are the model.
+std::optional<DType> computed_with(const CheckpointMeta& meta) {
+  if (meta.kind == "train" && meta.probe.compute == "bf16") return DType::BF16;
+  return std::nullopt;
+}
+
 ModelToWrite describe_model(const CheckpointReader& reader, std::optional<DType> forced) {
   ModelToWrite model;
   model.config = reader.meta().config;
@@ -81,7 +87,7 @@ ExportReport export_model(const ExportOptions& options) {
   LACUNA_CHECK(!meta.probe.sequences.empty(), ErrorKind::BadInput,
                "{}: holds no probe to prove the export against", reader.folder());
   OutputFolder out(options.out, options.force, is_exported);
-  const ModelToWrite model = describe_model(reader, options.dtype);
+  const ModelToWrite model = describe_model(reader, options.dtype ? options.dtype : computed_with(meta));
   write_model_files(out.temporary(), model);
   ExportReport report;
   report.check = self_check(out.temporary(), meta.probe, coarsest_rounding(reader, model), options.threads);

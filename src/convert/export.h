@@ -13,7 +13,7 @@ namespace lacuna {
 struct ExportOptions {
   std::string model;           // step folder, or run: its newest step that verifies
   std::string out;             // model folder to make
-  std::optional<DType> dtype;  // of all weights; none: as the checkpoint stores them
+  std::optional<DType> dtype;  // of all weights; none: as the forward had them that made the probe
   bool force = false;          // replace an earlier export
   int threads = 0;             // 0: as many as this process may run on
   std::string command;         // for MODEL_CARD.md

@@ -59,6 +59,15 @@ TEST_F(RecipeProgram, DreluMakesASparseModelThatExportProves) {
   }
 }
 
+TEST_F(RecipeProgram, ExportsTheWeightsThatTheForwardUsed) {
+  train("run", "--steps 2 --dtype bf16");
+  answer("export -m run -o model");
+  answer("export -m run -o masters --dtype fp32");
+  const Json model = answer("inspect model")["dtypes"], masters = answer("inspect masters")["dtypes"];
+  EXPECT_TRUE(model.contains("BF16") && model.size() == 1) << model.dump();
+  EXPECT_TRUE(masters.contains("F32") && masters.size() == 1) << masters.dump();
+}
+
 TEST_F(RecipeProgram, OneDamagedByteStopsExportAndVerify) {
   train("parent", "--steps 2");
   const std::string recipe =
