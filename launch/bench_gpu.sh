@@ -1,6 +1,6 @@
 #!/bin/bash
 # Speed on one GPU, random weights, bf16. Training: tokens/s, MFU, predicted and measured memory of three shapes. With
-# --decode: decoding instead, dense and over a curve of zeros, as a kernel for each phase and as one kernel. With
+# --decode: decoding instead, dense, over a curve of zeros and carved, as a kernel for each phase and as one kernel. With
 # --baseline SCRIPT (a Python program that takes SHAPE MICRO_BATCH SEQ, or SHAPE CONTEXT for decoding, and prints its
 # tokens/s) that runs in the same job right after each shape. With --memory: predicted and measured peaks of many
 # configurations instead, layouts as virtual ranks of the one GPU, several at a time.
@@ -48,6 +48,10 @@ decoding() {
     done
     echo "== mistral-7b relu ${form:-a kernel for each phase}"
     decode --arch mistral-7b --activation relu --zeros 0.9 $form
+    for parts in 3 2 1; do
+      echo "== llama2-7b as carved, $((2 * parts)) of 8 parts on, ${form:-a kernel for each phase}"
+      decode --arch llama2-7b --experts 8 --shared $parts --active $parts $form
+    done
   done
   beside mistral-7b 1024
   beside llama3.2-1b 1024
