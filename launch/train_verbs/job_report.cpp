@@ -62,9 +62,10 @@ void report_memory(const std::vector<RankBytes>& stages) {
     const RankBytes& m = stages[stage];
     log_info(
         "stage {}: {} a rank = weights {} + gradients {} + optimizer {} + stashes {} + guests {} + "
-        "boundaries {} + workspace {}",
+        "boundaries {} + workspace {}{}",
         stage, text(m.total()), text(m.weights), text(m.gradients), text(m.optimizer), text(m.own_stashes),
-        text(m.guest_area), text(m.boundaries), text(m.workspace));
+        text(m.guest_area), text(m.boundaries), text(m.workspace),
+        m.teacher ? " + teacher " + text(m.teacher) : "");
   }
 }
 

@@ -14,7 +14,9 @@ namespace lacuna {
 ModelUse use_of(const TrainOptions& options);
 
 // `options` are complete. One entry a stage: its first tensor- and data-parallel rank (the first owns most).
-// `cuda`: for GPUs. Error(Usage) when layers do not fit the stages.
-std::vector<RankBytes> predict_memory(const TrainOptions& options, const ModelConfig& model, bool cuda);
+// `cuda`: for GPUs; `teacher`: the model to distil from, null without. Error(Usage) when layers do not fit
+// the stages.
+std::vector<RankBytes> predict_memory(const TrainOptions& options, const ModelConfig& model, bool cuda,
+                                      const ModelConfig* teacher = nullptr);
 
 }  // namespace lacuna

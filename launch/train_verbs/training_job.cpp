@@ -57,7 +57,8 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
   std::unique_ptr<CalibrationRun> calibration = calibrates ? calibrate(job, context, ready) : nullptr;
   const Json report = begins ? report_on_variants(job, context, ready) : Json{};
   const std::vector<RankBytes> predicted =
-      predict_memory(job.options, ready.child, context.model_device.is_cuda());
+      predict_memory(job.options, ready.child, context.model_device.is_cuda(),
+                     ready.teacher ? &ready.teacher->config : nullptr);
   if (context.is_main()) report_memory(predicted);
   if (use_of(job.options) == ModelUse::Trained) end_calibration(calibration);
   ModelRunner runner(context, job.options, ready.child, use_of(job.options));

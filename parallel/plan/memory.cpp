@@ -44,6 +44,7 @@ std::vector<RankBytes> memory_by_class(const Schedule& schedule, const std::vect
     bytes.gradients = size.gradients;
     bytes.optimizer = size.optimizer;
     bytes.workspace = size.workspace;
+    bytes.teacher = size.teacher;
     bytes.own_stashes = sum(own);
     bytes.one_stash = sum(size.piece_bytes);
     bytes.boundaries =

@@ -15,6 +15,7 @@ struct RankSizes {
   std::vector<std::size_t> piece_bytes;                   // of a stash of this rank, largest of its stages
   std::size_t boundary_bytes = 0;                         // one activation between two stages
   std::size_t workspace = 0;                              // buffers that live inside one call
+  std::size_t teacher = 0;                                // a frozen model beside it, with all that it needs
 };
 
 struct RankBytes {
@@ -23,10 +24,11 @@ struct RankBytes {
   std::size_t guest_area = 0;   // the same for the partner's pieces in the guest slots
   std::size_t boundaries = 0;   // receive and send buffers of both kinds
   std::size_t workspace = 0;
+  std::size_t teacher = 0;
   std::size_t one_stash = 0;  // of one micro-batch; part of own_stashes
   bool operator==(const RankBytes&) const = default;
   std::size_t total() const {
-    return weights + gradients + optimizer + own_stashes + guest_area + boundaries + workspace;
+    return weights + gradients + optimizer + own_stashes + guest_area + boundaries + workspace + teacher;
   }
 };
 

@@ -54,4 +54,10 @@ std::size_t scratch_bytes(const ModelConfig& c, const MicroShape& s, StashKind k
   return sum + kProductWorkspace;
 }
 
+std::size_t taught_bytes(const ModelConfig& teacher, const MicroShape& shape, int micros) {
+  const std::int64_t states = (micros * shape.local_tokens() + shape.tokens()) * teacher.hidden;
+  const std::int64_t logits = head_rows(shape) * ceil_div(teacher.vocab, shape.tp);
+  return static_cast<std::size_t>(states + logits) * size_of(shape.compute);
+}
+
 }  // namespace lacuna

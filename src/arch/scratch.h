@@ -14,4 +14,8 @@ namespace lacuna {
 std::size_t scratch_bytes(const ModelConfig& config, const MicroShape& shape, StashKind kind, bool has_head,
                           bool cuda);
 
+// What the last stage keeps of a teacher: its final states of every micro-batch, those of all tokens of one,
+// and a chunk of its logits.
+std::size_t taught_bytes(const ModelConfig& teacher, const MicroShape& shape, int micros);
+
 }  // namespace lacuna

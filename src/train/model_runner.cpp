@@ -350,8 +350,8 @@ int ModelRunner::micros_per_step() const {
 std::vector<RankBytes> ModelRunner::memory() const {
   State& s = *state_;
   const int me = s.context.place.pp;
-  // One row a rank: weights, gradients, optimizer, boundary, workspace, pieces.
-  constexpr std::size_t kFixed = 5;
+  // One row a rank: weights, gradients, optimizer, boundary, workspace, teacher, pieces.
+  constexpr std::size_t kFixed = 6;
   std::vector<std::size_t> mine(kFixed, 0);
   for (const LocalParameter& p : s.stage.parameters().all()) {
     const bool aliased = p.tied_copy && s.options.pp == 1;
@@ -362,6 +362,7 @@ std::vector<RankBytes> ModelRunner::memory() const {
   mine[3] = s.stage.boundary_bytes();
   mine[4] = scratch_bytes(s.config, s.stage.options().shape, s.stage.options().stash, me == s.options.pp - 1,
                           s.context.model_device.is_cuda());
+  if (s.teacher) mine[5] = s.teacher->bytes(s.micros());
   for (int piece = 0; piece < s.schedule.pieces; ++piece) mine.push_back(s.stage.piece_bytes(me, piece));
   std::vector<std::size_t> all(mine.size() * static_cast<std::size_t>(s.options.pp));
   s.context.control->all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
@@ -373,7 +374,8 @@ std::vector<RankBytes> ModelRunner::memory() const {
                      {all.begin() + static_cast<std::ptrdiff_t>(at + kFixed),
                       all.begin() + static_cast<std::ptrdiff_t>(at + mine.size())},
                      all[at + 3],
-                     all[at + 4]});
+                     all[at + 4],
+                     all[at + 5]});
   return memory_by_class(s.schedule, sizes);
 }
 

@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "parallel/plan/make_schedule.h"
+#include "parallel/plan/memory.h"
 #include "parallel/run/executor.h"
+#include "src/arch/scratch.h"
 #include "src/base/error.h"
 
 namespace lacuna {
@@ -69,6 +71,23 @@ SoftTargets Teacher::targets(StepBatch batch, double share) {
   s.executor->run();
   s.targets.share = share;
   return s.targets;
+}
+
+std::size_t Teacher::bytes(int micros) const {
+  State& s = *state_;
+  const LlamaStageOptions& o = s.stage.options();
+  const int me = s.context.place.pp, stages = s.context.topology.pp;
+  RankSizes mine;
+  for (const LocalParameter& p : s.stage.parameters().all())
+    if (!p.tied_copy || stages > 1) mine.weights += p.weight.nbytes();
+  mine.boundary_bytes = s.stage.boundary_bytes();
+  mine.workspace = scratch_bytes(o.config, o.shape, o.stash, s.last, s.context.model_device.is_cuda());
+  if (s.last) mine.workspace += taught_bytes(o.config, o.shape, micros);
+  for (int piece = 0; piece < o.pieces; ++piece) mine.piece_bytes.push_back(s.stage.piece_bytes(me, piece));
+  // Of the other ranks nothing counts here: a forward pass moves no stash.
+  const std::vector<RankSizes> sizes(static_cast<std::size_t>(stages), mine);
+  return memory_by_class(make_forward_schedule(stages, micros, o.pieces), sizes)[static_cast<std::size_t>(me)]
+      .total();
 }
 
 void Teacher::close() {

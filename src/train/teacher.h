@@ -19,6 +19,9 @@ class Teacher {
   ~Teacher();
   // Collective over the pipeline. The tensors are the teacher's, valid until the next call.
   SoftTargets targets(StepBatch batch, double share);
+  // On this rank, with passes over so many micro-batches: weights, and what such a pass and the student's
+  // loss need of it. From the tables.
+  std::size_t bytes(int micros) const;
   void close();  // collective, as Executor::close
 
  private:

@@ -38,6 +38,13 @@ std::vector<TrainOptions> variants(int pp, int tp, int dp) {
   return out;
 }
 
+void expect_memory_as_planned(const RunNumbers& run, const TrainOptions& options) {
+  for (std::size_t stage = 0; stage < run.planned.size(); ++stage) {
+    const std::size_t first_rank = stage * static_cast<std::size_t>(options.tp * options.dp);
+    EXPECT_EQ(run.planned[stage], run.memory[first_rank]) << "stage " << stage;
+  }
+}
+
 class LayoutSweep : public testing::TestWithParam<std::pair<int, int>> {};
 
 TEST_P(LayoutSweep, PipelineCutsScheduleBpipeAndRecomputeChangeNoBit) {
@@ -59,10 +66,7 @@ TEST_P(LayoutSweep, PipelineCutsScheduleBpipeAndRecomputeChangeNoBit) {
         EXPECT_EQ(run.stats[rank].peak_own_bytes, run.memory[rank].own_stashes) << "rank " << rank;
         EXPECT_EQ(run.stats[rank].peak_guest_bytes, run.memory[rank].guest_area) << "rank " << rank;
       }
-      for (std::size_t stage = 0; stage < run.planned.size(); ++stage) {
-        const std::size_t first_rank = stage * static_cast<std::size_t>(options.tp * options.dp);
-        EXPECT_EQ(run.planned[stage], run.memory[first_rank]) << "stage " << stage;
-      }
+      expect_memory_as_planned(run, options);
       if (options.bpipe == "tight") {
         std::int64_t evictions = 0;
         for (const ExecutorStats& stats : run.stats) evictions += stats.evictions;
@@ -127,6 +131,8 @@ TEST(Layouts, ATeacherIsTheSameUnderEveryLayout) {
       EXPECT_EQ(run.loss, reference.loss);
       EXPECT_EQ(run.divergence, reference.divergence);
       EXPECT_TRUE(same_bits(run.weights, reference.weights));
+      expect_memory_as_planned(run, options);
+      for (const RankBytes& bytes : run.memory) EXPECT_GT(bytes.teacher, 0u);
     }
   }
 }

@@ -172,7 +172,11 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   out.memory.resize(static_cast<std::size_t>(world.size()));
   out.stats[static_cast<std::size_t>(world.rank())] = stats;
   out.memory[static_cast<std::size_t>(world.rank())] = held;
-  if (world.rank() == 0) out.planned = predict_memory(options, config, context.model_device.is_cuda());
+  if (world.rank() == 0) {
+    const ModelConfig teacher = small_teacher();
+    out.planned = predict_memory(options, config, context.model_device.is_cuda(),
+                                 options.distil > 0 ? &teacher : nullptr);
+  }
 }
 
 RunNumbers run_layout(const TrainOptions& options, int steps, const ModelConfig& config) {
