@@ -20,6 +20,7 @@
 #include "src/base/log.h"
 #include "src/model/cuda/ops.h"
 #include "src/train/memory_report.h"
+#include "src/train/model_identity.h"
 #include "src/train/watchdog.h"
 
 namespace lacuna {
@@ -50,6 +51,8 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
     ready.facts.generation = lock->generation();
     ready.facts.run_id = lock->run_id();
   });
+  if (ready.teacher)
+    ready.facts.teacher_identity = model_identity(ready.teacher->config, ready.teacher->weights, world);
   at::set_num_threads(job.options.threads);
   if (context.is_main()) report_start(job, ready.parent.description, ready.child, context);
   const bool begins = first_time(job, context, ready);

@@ -190,6 +190,7 @@ CheckpointMeta Trainer::State::meta() const {
   meta.layout = {{"pp", options.pp}, {"tp", options.tp}, {"dp", options.dp}};
   meta.state = {
       {"updates", std::to_string(updates)}, {"guard", guard.to_state()}, {"data", facts.data_identity}};
+  if (!facts.teacher_identity.empty()) meta.state["teacher"] = facts.teacher_identity;
   for (const auto& [key, value] : hooks.state()) meta.state["hook." + key] = value;
   for (const auto& [key, value] : facts.facts) meta.state["fact." + key] = value;
   for (std::size_t layer = 0; layer < result.zeros_per_layer.size(); ++layer)
@@ -261,6 +262,12 @@ bool Trainer::resume() {
   LACUNA_CHECK(entry("data") == s.facts.data_identity, ErrorKind::BadInput,
                "{} was trained on other tokens than {} (fingerprint {} against {})", chosen, s.options.data,
                entry("data"), s.facts.data_identity);
+  const std::string& teacher = s.facts.teacher_identity;
+  if (!teacher.empty() && meta.state.contains("teacher"))
+    LACUNA_CHECK(entry("teacher") == teacher, ErrorKind::BadInput,
+                 "{} was distilled from another teacher (identity {} against {}): give that one as --parent, "
+                 "or another --out",
+                 chosen, entry("teacher"), teacher);
   from_text(entry("updates"), s.updates);
   const bool with_state =
       s.updates > 0;  // before the first update all moments are zero, and may not be there

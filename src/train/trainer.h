@@ -25,6 +25,7 @@ struct RunFacts {
   std::map<std::string, std::string> files;  // tokenizer files, bytes
   std::map<std::string, std::string> facts;  // "parent", "recipe", ...: carried into checkpoint state
   std::string data_identity;                 // hash of the token file; a resume must see the same
+  std::string teacher_identity;              // of the model to distil from, "" without; likewise
 };
 
 struct TrainResult {

@@ -6,6 +6,7 @@
 
 #include "parallel/run/local_communicator.h"
 #include "src/base/error.h"
+#include "src/train/model_identity.h"
 #include "tests/support/test_data.h"
 #include "tests/train/support/small_run.h"
 
@@ -15,7 +16,8 @@ namespace {
 constexpr int kSteps = 12;
 
 // A run in `folder` up to `until` of kSteps steps; resumes what lies there. Returns rank 0's result.
-TrainResult train_until(const std::string& folder, TrainOptions options, int until) {
+TrainResult train_until(const std::string& folder, TrainOptions options, int until,
+                        const std::string& teacher = "") {
   options.lr_schedule = "cosine";
   options.warmup_steps = 3;
   const ModelConfig config = small_model();
@@ -39,6 +41,7 @@ TrainResult train_until(const std::string& folder, TrainOptions options, int unt
     RunFacts facts;
     facts.folder = folder;
     facts.data_identity = "made up";
+    facts.teacher_identity = teacher;
     Trainer trainer(context, mine, runner, batches, hooks, facts);
     if (!trainer.resume()) runner.initialise(mine.seed);
     const TrainResult mine_result = trainer.run();
@@ -62,6 +65,48 @@ TEST(Resume, AtEveryStepGivesEqualBytes) {
     EXPECT_EQ(second.first_step, k);
     EXPECT_EQ(second.content_hash, whole.content_hash) << "stopped after step " << k;
   }
+}
+
+TEST(Resume, RefusesAnotherTeacher) {
+  TempFolder temp;
+  const TrainOptions options = small_options(1, 1, 1);
+  train_until(temp / "run", options, 2, "one");
+  try {
+    train_until(temp / "run", options, 4, "two");
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), 65);
+    EXPECT_NE(std::string(error.what())
+                  .find("step-000000002 was distilled from another teacher (identity one against two)"),
+              std::string::npos)
+        << error.what();
+  }
+  EXPECT_EQ(train_until(temp / "run", options, 4, "one").first_step, 2);
+  EXPECT_EQ(train_until(temp / "run", options, 5).first_step, 4) << "no more distilling";
+}
+
+TEST(ModelIdentity, IsOfConfigurationAndValuesNotOfRanks) {
+  const ModelConfig config = small_teacher();
+  const auto identity = [](const ModelConfig& of, const SlabSource& weights, int ranks) {
+    std::string text;
+    run_local(ranks, [&](Communicator& world, int rank) {
+      const std::string mine = model_identity(of, weights, world);
+      if (rank == ranks - 1) text = mine;
+    });
+    return text;
+  };
+  const SlabSource weights = made_up_weights(config);
+  const std::string one = identity(config, weights, 1);
+  EXPECT_EQ(one.size(), 48u);
+  EXPECT_EQ(identity(config, weights, 3), one);
+  ModelConfig relu = config;
+  relu.activation = Activation::Relu;
+  EXPECT_NE(identity(relu, weights, 1), one);
+  const SlabSource nudged = [&](const std::string& name, const Slab& slab, DType dtype, void* dst) {
+    weights(name, slab, dtype, dst);
+    if (name == "model.norm.weight") static_cast<float*>(dst)[1] += 1e-6f;
+  };
+  EXPECT_NE(identity(config, nudged, 1), one);
 }
 
 TEST(Resume, UnderAnotherLayoutStartsFromEqualContentAndStaysClose) {
