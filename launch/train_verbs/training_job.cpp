@@ -81,6 +81,7 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
     gpus = gpu_memory(
         context, static_cast<std::int64_t>(predicted[static_cast<std::size_t>(context.place.pp)].total()));
   runner.close();
+  context.close();
   const int code = result.stopped ? static_cast<int>(ErrorKind::Stopped) : 0;
   if (context.is_main()) report_end(job, result, report, gpus, code);
   return code;

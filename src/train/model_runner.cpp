@@ -141,7 +141,8 @@ struct ModelRunner::State {
   // The one place in a step where the host waits for a GPU: losses, counts and norms decide what comes next.
   void collect() {
     stage.fetch();
-    if (stage.options().device.is_cuda()) on_cuda::synchronise();
+    const Doing doing(&context.progress, "the device's work", "");
+    context.device->finish(kComputeQueue);  // and sees it when a peer is lost
   }
 };
 

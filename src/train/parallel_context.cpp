@@ -57,11 +57,17 @@ void ParallelContext::take_gpu() {
   model_device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(mine.index));
   gpu_name_ = mine.name;
   const auto door = [&](Communicator& host) {
-    return on_node.threads ? make_cuda_communicator(host, *device) : make_nccl_communicator(host, *device);
+    return on_node.threads ? make_cuda_communicator(host, *device, &progress)
+                           : make_nccl_communicator(host, *device, &progress);
   };
   gpu_tp_ = door(*tp);
   gpu_dp_ = door(*dp);
   gpu_pp_ = door(*pp);
+}
+
+void ParallelContext::close() {
+  device->finish(kComputeQueue);
+  world.barrier();
 }
 
 std::string ParallelContext::device_text() const {

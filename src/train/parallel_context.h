@@ -37,6 +37,9 @@ struct ParallelContext {
   Communicator& model_dp() const { return gpu_dp_ ? *gpu_dp_ : *dp; }
   Communicator& model_pp() const { return gpu_pp_ ? *gpu_pp_ : *pp; }
 
+  // Collective, at the end: nobody's device has work left, so every rank may end its communicators.
+  void close();
+
   bool is_main() const { return world.rank() == 0; }
   std::string device_text() const;  // "CPU", "1 x NVIDIA H100 80GB HBM3"
 

@@ -27,7 +27,7 @@ std::unique_ptr<Device> make_cuda_device(void*) {
 void* stream_of(Device&, Queue) {
   no_cuda();
 }
-std::unique_ptr<Communicator> make_cuda_communicator(Communicator&, Device&) {
+std::unique_ptr<Communicator> make_cuda_communicator(Communicator&, Device&, Progress*) {
   no_cuda();
 }
 std::unique_ptr<SharedWindow> open_cuda_window(Communicator&, Device&, std::size_t) {

@@ -19,8 +19,10 @@ void* stream_of(Device& device, Queue queue);
 
 // Ranks that are threads of one process, for device memory: transfers are copies between the ranks' buffers,
 // sums run in ascending rank order. `host` is the communicator of the same threads for host memory, and
-// becomes its control(). Both outlive the result. Error(Internal) when the ranks are processes.
-std::unique_ptr<Communicator> make_cuda_communicator(Communicator& host, Device& device);
+// becomes its control(). `progress`: see Communicator::report_to. All outlive the result. Error(Internal)
+// when the ranks are processes.
+std::unique_ptr<Communicator> make_cuda_communicator(Communicator& host, Device& device,
+                                                     Progress* progress = nullptr);
 
 // Memory of each rank that the others may copy to and from, on one node: the pointer itself among threads,
 // CUDA IPC among processes. Collective over `host`.

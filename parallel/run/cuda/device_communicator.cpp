@@ -20,7 +20,6 @@ std::unique_ptr<Communicator> DeviceCommunicator::split(int colour, int key, con
   auto host = host_.split(colour, key, new_name);
   auto part = over(*host);
   part->own_host_ = std::move(host);
-  part->report_to(progress_);
   return part;
 }
 

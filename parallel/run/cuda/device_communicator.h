@@ -14,8 +14,9 @@ namespace lacuna {
 
 class DeviceCommunicator : public Communicator {
  public:
-  // Both outlive it.
-  DeviceCommunicator(Communicator& host, StreamDevice& device) : host_(host), device_(device) {}
+  // All outlive it; progress: see report_to.
+  DeviceCommunicator(Communicator& host, StreamDevice& device, Progress* progress)
+      : host_(host), device_(device), progress_(progress) {}
   ~DeviceCommunicator() override;
   DeviceCommunicator(const DeviceCommunicator&) = delete;
   DeviceCommunicator& operator=(const DeviceCommunicator&) = delete;
@@ -43,7 +44,7 @@ class DeviceCommunicator : public Communicator {
 
   Communicator& host_;
   StreamDevice& device_;
-  Progress* progress_ = nullptr;
+  Progress* progress_;
 
  private:
   std::unique_ptr<Communicator> own_host_;  // of a communicator that was split off

@@ -50,8 +50,8 @@ class ThreadTransfer final : public Request {
   bool ended = false;
 };
 
-ThreadCommunicator::ThreadCommunicator(Communicator& host, StreamDevice& device)
-    : DeviceCommunicator(host, device), ready_(device.new_event()), done_(device.new_event()) {
+ThreadCommunicator::ThreadCommunicator(Communicator& host, StreamDevice& device, Progress* progress)
+    : DeviceCommunicator(host, device, progress), ready_(device.new_event()), done_(device.new_event()) {
   LACUNA_CHECK(host.size() <= cuda::kMaxParts, ErrorKind::NoFit, "'{}': {} virtual ranks, at most {}",
                host.name(), host.size(), cuda::kMaxParts);
   enable_peers(host, device.gpu());
@@ -284,15 +284,15 @@ void ThreadCommunicator::all_reduce(Reduction reduction, void* data, std::size_t
 }
 
 std::unique_ptr<DeviceCommunicator> ThreadCommunicator::over(Communicator& host) {
-  return std::make_unique<ThreadCommunicator>(host, device_);
+  return std::make_unique<ThreadCommunicator>(host, device_, progress_);
 }
 
-std::unique_ptr<Communicator> make_cuda_communicator(Communicator& host, Device& device) {
+std::unique_ptr<Communicator> make_cuda_communicator(Communicator& host, Device& device, Progress* progress) {
   const NodePlace place = find_node_place(host);
   LACUNA_CHECK(place.threads || host.size() == 1, ErrorKind::Internal,
                "'{}': device memory is shared by threads of one process, its ranks are processes",
                host.name());
-  return std::make_unique<ThreadCommunicator>(host, stream_device(device));
+  return std::make_unique<ThreadCommunicator>(host, stream_device(device), progress);
 }
 
 }  // namespace lacuna

@@ -20,7 +20,7 @@ class ThreadTransfer;
 
 class ThreadCommunicator final : public DeviceCommunicator {
  public:
-  ThreadCommunicator(Communicator& host, StreamDevice& device);
+  ThreadCommunicator(Communicator& host, StreamDevice& device, Progress* progress);
 
   void connect(std::span<const Channel> channels) override;
   Queue queue_of(const Channel& channel) override { return line(channel).queue; }

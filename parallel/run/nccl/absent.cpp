@@ -4,7 +4,7 @@
 
 namespace lacuna {
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator&, Device&) {
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator&, Device&, Progress*) {
   fail(ErrorKind::Usage, "built without CUDA: GPU ranks need a build with -DLACUNA_CUDA=ON");
 }
 const char* nccl_version() {

@@ -47,8 +47,9 @@ class IssuedTransfer final : public Request {};
 
 }  // namespace
 
-NcclCommunicator::NcclCommunicator(Communicator& host, StreamDevice& device)
-    : DeviceCommunicator(host, device), scratch_(device, 64) {
+NcclCommunicator::NcclCommunicator(Communicator& host, StreamDevice& device, Progress* progress)
+    : DeviceCommunicator(host, device, progress),
+      scratch_(device, 64 * (1 + static_cast<std::size_t>(host.size()))) {
   require_own_gpus();
   const Doing doing(progress_, "connect", name().c_str());
   if (size() > 1) {
@@ -56,10 +57,22 @@ NcclCommunicator::NcclCommunicator(Communicator& host, StreamDevice& device)
     if (rank() == 0) LACUNA_NCCL(ncclGetUniqueId(&id));
     host_.broadcast(0, std::as_writable_bytes(std::span(&id, 1)));
     all_ = make_comm(size(), rank(), id, 0);
-    all_reduce_sum(scratch_.data(), 1, DType::F32);  // connects the ranks
-    device_.finish(kComputeQueue);
+    connect_ranks();
   }
   watch([this] { check_peers(); });
+}
+
+// NCCL connects the ranks for a kind of collective at its first use, and that waits for them on the host:
+// now, not in a step.
+void NcclCommunicator::connect_ranks() {
+  std::byte* mine = scratch_.data();
+  std::byte* all = mine + 64;
+  const std::vector<std::size_t> one(static_cast<std::size_t>(size()), 1);
+  all_reduce_sum(mine, 1, DType::F32);
+  all_gather({mine, sizeof(float)}, {all, one.size() * sizeof(float)});
+  reduce_scatter_sum(all, one, mine, DType::F32);
+  broadcast(0, {mine, sizeof(float)});
+  device_.finish(kComputeQueue);
 }
 
 // Not collective: whoever ends in order has met the others before (finish, then the host's barrier), and
@@ -234,11 +247,11 @@ void NcclCommunicator::all_reduce(Reduction reduction, void* data, std::size_t c
 }
 
 std::unique_ptr<DeviceCommunicator> NcclCommunicator::over(Communicator& host) {
-  return std::make_unique<NcclCommunicator>(host, device_);
+  return std::make_unique<NcclCommunicator>(host, device_, progress_);
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, Device& device) {
-  return std::make_unique<NcclCommunicator>(host, stream_device(device));
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, Device& device, Progress* progress) {
+  return std::make_unique<NcclCommunicator>(host, stream_device(device), progress);
 }
 
 const char* nccl_version() {

@@ -14,7 +14,7 @@ namespace lacuna {
 
 class NcclCommunicator final : public DeviceCommunicator {
  public:
-  NcclCommunicator(Communicator& host, StreamDevice& device);
+  NcclCommunicator(Communicator& host, StreamDevice& device, Progress* progress);
   ~NcclCommunicator() override;
 
   void connect(std::span<const Channel> channels) override;
@@ -40,6 +40,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   };
   Line& line(const Channel& channel);
   void require_own_gpus();
+  void connect_ranks();
   void open(const Channel& channel);
   void check_peers() const;  // Error(Hang) when NCCL has lost one
   void all_reduce(Reduction reduction, void* data, std::size_t count, DType dtype) override;

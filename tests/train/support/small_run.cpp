@@ -165,6 +165,7 @@ void run_rank(Communicator& world, const TrainOptions& options, int steps, const
   const RankBytes held = runner.memory()[static_cast<std::size_t>(context.place.pp)];
   const ExecutorStats stats = runner.stats();
   runner.close();
+  context.close();
   world.report_to(nullptr);  // the progress word ends here, an MPI world goes on
   const std::lock_guard lock(mutex);
   add_weights(out.weights, runner);
