@@ -127,6 +127,7 @@ ParameterStore::ParameterStore(const ModelConfig& config, const std::vector<Stag
     for (LocalParameter& original : parameters_)
       if (copy.tied_copy && !original.tied_copy && original.spec.name == copy.spec.name)
         copy.weight = original.weight;
+  if (device.is_cuda() && !frozen) zero_grads();  // the first step finds them as every other does
 }
 
 LocalParameter& ParameterStore::at(const std::string& name, bool tied_copy) {

@@ -116,18 +116,21 @@ struct ModelRunner::State {
   // The executor of a whole step over such a batch, ready to run.
   Executor& step_executor(const StepBatch& batch) {
     if (!executor) make_executor();
-    if (!std::exchange(rehearsed, true)) {
-      rehearse(*executor, batch);
-      if (optimizer) stage.parameters().zero_grads();
-    }
+    if (!std::exchange(rehearsed, true)) rehearse(*executor, batch);
     return *executor;
   }
 
   // On GPUs in a pipeline: kernels are loaded and memory is taken while no peer waits (Executor::rehearse).
+  // Gradients are dropped before, as in every step, so that the first products overwrite and later ones add;
+  // and after, as they are void. A penalty that begins in a later step has its kernels too.
   void rehearse(Executor& which, StepBatch batch) {
     if (!context.model_device.is_cuda() || options.pp == 1) return;
+    const bool gradients = batch.gradients && optimizer;
+    if (options.l1 > 0 && batch.l1 == 0) batch.l1 = options.l1;
+    if (gradients) stage.parameters().zero_grads();
     stage.begin_step(std::move(batch));
     which.rehearse();
+    if (gradients) stage.parameters().zero_grads();
   }
 
   void run_forward_only(StepBatch batch) {
