@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cstring>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -108,8 +109,8 @@ struct LlamaStage::State {
     return {{ids.data() + static_cast<std::size_t>(micro) * n, n},
             on_device.defined() ? on_device.select(0, micro) : at::Tensor{}};
   }
-  TokenIds tokens_of(int micro) const { return micro_of(batch.tokens, tokens, micro); }
-  TokenIds targets_of(int micro) const { return micro_of(batch.targets, targets, micro); }
+  TokenIds tokens_of(int micro) const { return micro_of(batch.tokens, room->tokens, micro); }
+  TokenIds targets_of(int micro) const { return micro_of(batch.targets, room->targets, micro); }
   static std::byte* address(const StashPlace& place, StashPieces stash) {
     return stash[static_cast<std::size_t>(place.piece)] + place.offset;
   }
@@ -123,36 +124,37 @@ struct LlamaStage::State {
     return {batch.l1 / terms, batch.l1_knee};
   }
 
-  // Room for the step's numbers, and its tokens on the device.
+  // Room for the step's numbers, and its tokens on the device. Passes of another kind in between leave it
+  // alone: a step asks for the same memory whatever came before.
   void open_step() {
     const std::int64_t micros = batch.micros, blocks = static_cast<std::int64_t>(block_count);
-    const bool cuda = options.device.is_cuda();
-    if (!numbers.defined() || numbers.numel() != 4 * blocks + 2 * micros) {
-      numbers =
-          at::empty({4 * blocks + 2 * micros}, at::TensorOptions().dtype(at::kDouble).device(options.device));
-      losses = numbers.narrow(0, 4 * blocks, micros);
-      divergences = numbers.narrow(0, 4 * blocks + micros, micros);
-      const at::TensorOptions ids = at::TensorOptions().dtype(at::kInt).device(options.device);
-      if (cuda) {
-        host_numbers =
-            at::zeros({numbers.numel()}, at::TensorOptions().dtype(at::kDouble).pinned_memory(true));
-        tokens = at::empty({micros, options.shape.tokens()}, ids);
-        targets = at::empty({micros, options.shape.tokens()}, ids);
-      }
-    }
-    numbers.zero_();
+    room = &rooms[{micros, batch.gradients}];
+    if (!room->numbers.defined()) make_room(4 * blocks + 2 * micros);
+    losses = room->numbers.narrow(0, 4 * blocks, micros);
+    divergences = room->numbers.narrow(0, 4 * blocks + micros, micros);
+    room->numbers.zero_();
     kept_logits.assign(static_cast<std::size_t>(micros), {});
     counts.assign(block_count, {});
-    by_row.assign(static_cast<std::size_t>(micros), {});
-    if (!cuda) return;
+    room->by_row.assign(static_cast<std::size_t>(micros), {});
+    if (!options.device.is_cuda()) return;
     for (std::size_t i = 0; i < block_count; ++i)
-      counts[i].device = numbers.narrow(0, 4 * static_cast<std::int64_t>(i), 4);
-    on_cuda::upload(batch.tokens, tokens);
-    on_cuda::upload(batch.targets, targets);
-    if (!parts.front().first || !batch.gradients || options.frozen) return;
+      counts[i].device = room->numbers.narrow(0, 4 * static_cast<std::int64_t>(i), 4);
+    on_cuda::upload(batch.tokens, room->tokens);
+    on_cuda::upload(batch.targets, room->targets);
+    if (!parts.front().first || !batch.gradients) return;
     for (int micro = 0; micro < batch.micros; ++micro)
-      by_row[static_cast<std::size_t>(micro)] = on_cuda::index_rows(
+      room->by_row[static_cast<std::size_t>(micro)] = on_cuda::index_rows(
           tokens_of(micro).host, table().local.slab.offset[0], table().local.slab.extent[0], options.device);
+  }
+
+  void make_room(std::int64_t count) {
+    const at::TensorOptions doubles = at::TensorOptions().dtype(at::kDouble);
+    room->numbers = at::empty({count}, doubles.device(options.device));
+    if (!options.device.is_cuda()) return;
+    room->host_numbers = at::zeros({count}, doubles.pinned_memory(true));
+    const at::TensorOptions ids = at::TensorOptions().dtype(at::kInt).device(options.device);
+    room->tokens = at::empty({batch.micros, options.shape.tokens()}, ids);
+    room->targets = at::empty({batch.micros, options.shape.tokens()}, ids);
   }
 
   // The block's stash in its full form: as stored, or the forward run again into the scratch.
@@ -223,8 +225,8 @@ struct LlamaStage::State {
 
   void close_gradient(Part& part, int micro, const at::Tensor& grad) {
     if (part.first && !options.frozen)
-      embed_grad(table(), tokens_of(micro), by_row.at(static_cast<std::size_t>(micro)), context.shards, grad,
-                 context.work.all_grad);
+      embed_grad(table(), tokens_of(micro), room->by_row.at(static_cast<std::size_t>(micro)), context.shards,
+                 grad, context.work.all_grad);
   }
 
   LlamaStageOptions options;
@@ -234,12 +236,17 @@ struct LlamaStage::State {
   std::vector<Part> parts;
   at::Tensor boundary, scratch;
   StepBatch batch;
-  // On the device: 4 doubles a block (ProductCounts::device), then the losses and divergences [micros] each.
-  at::Tensor numbers, losses, divergences;
-  at::Tensor host_numbers;                // pinned, CUDA only
-  at::Tensor tokens, targets;             // [micros, tokens] int32, CUDA only
-  std::vector<on_cuda::RowIndex> by_row;  // of each micro-batch; filled on the first stage, CUDA only
-  std::vector<ProductCounts> counts;      // of each block of the rank
+  // What a step or pass writes down and reads beside the stash.
+  struct Room {
+    at::Tensor numbers;                     // 4 doubles a block (ProductCounts::device), losses, divergences
+    at::Tensor host_numbers;                // pinned, CUDA only
+    at::Tensor tokens, targets;             // [micros, tokens] int32, CUDA only
+    std::vector<on_cuda::RowIndex> by_row;  // of each micro-batch; filled on the first stage, CUDA only
+  };
+  std::map<std::pair<std::int64_t, bool>, Room> rooms;  // by micro-batches, and whether there are gradients
+  Room* room = nullptr;                                 // of the step or pass under way
+  at::Tensor losses, divergences;                       // [micros] each, in its numbers
+  std::vector<ProductCounts> counts;                    // of each block of the rank
   std::size_t block_count = 0;
   std::vector<std::int64_t> keep_logits;
   FfnObserver observer;
@@ -262,7 +269,8 @@ const LlamaStageOptions& LlamaStage::options() const {
   return state_->options;
 }
 double LlamaStage::micro_loss(int micro) const {
-  const at::Tensor& values = state_->host_numbers.defined() ? state_->host_numbers : state_->numbers;
+  const State::Room& room = *state_->room;
+  const at::Tensor& values = room.host_numbers.defined() ? room.host_numbers : room.numbers;
   return values.const_data_ptr<double>()[4 * state_->block_count + static_cast<std::size_t>(micro)];
 }
 double LlamaStage::micro_divergence(int micro) const {
@@ -274,14 +282,15 @@ std::vector<FfnCounts> LlamaStage::ffn_counts() const {
   for (const Part& part : s.parts)
     for (std::size_t i = 0; i < part.blocks.size(); ++i) {
       ProductCounts c = s.counts[part.first_block + i];
-      if (s.host_numbers.defined())
-        c.add_fetched(s.host_numbers.const_data_ptr<double>() + 4 * (part.first_block + i));
+      if (const at::Tensor& fetched = s.room->host_numbers; fetched.defined())
+        c.add_fetched(fetched.const_data_ptr<double>() + 4 * (part.first_block + i));
       out.push_back({part.blocks[i].layer(), c.zeros, c.elements, c.l1});
     }
   return out;
 }
 void LlamaStage::fetch() {
-  if (state_->host_numbers.defined()) state_->host_numbers.copy_(state_->numbers, true);
+  const State::Room& room = *state_->room;
+  if (room.host_numbers.defined()) room.host_numbers.copy_(room.numbers, true);
 }
 void LlamaStage::keep_logits(std::vector<std::int64_t> tokens) {
   for (std::int64_t token : tokens) LACUNA_ASSERT(token >= 0 && token < state_->options.shape.tokens());

@@ -29,6 +29,10 @@ void AllocationCheck::begin() {
   if (!reported_) on_cuda::record_allocations();
 }
 
+void AllocationCheck::drop() {
+  if (!reported_) on_cuda::take_allocations();
+}
+
 std::string AllocationCheck::end(std::int64_t step) {
   if (reported_) return "";
   std::vector<on_cuda::AllocationEvent> trace = on_cuda::take_allocations();

@@ -130,7 +130,8 @@ bool Trainer::State::one_step(SignalFlags& asked) {
     if (context.is_main()) log_warning("step {} skipped: loss {}, {}", done + 1, numbers.loss, bad);
   }
   ++done;
-  if (context.model_device.is_cuda())
+  if (context.model_device.is_cuda() && !accepted) allocations.drop();  // the search for the bad gradient
+  if (context.model_device.is_cuda() && accepted)
     if (const std::string odd = allocations.end(done); !odd.empty()) log_warning("{}", odd);
   if (profile) end_profile(*profile);
   result.loss.push_back(numbers.loss);

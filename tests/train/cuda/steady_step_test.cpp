@@ -16,8 +16,9 @@ struct StepCounts {
   std::vector<on_cuda::AllocationEvent> trace;
 };
 
-// What `steps` steps of a rank counted, each.
-std::vector<StepCounts> count_steps(Communicator& world, const TrainOptions& options, int steps) {
+// What `steps` steps of a rank counted, each; after step `evaluate_after` there is an evaluation.
+std::vector<StepCounts> count_steps(Communicator& world, const TrainOptions& options, int steps,
+                                    int evaluate_after = -1) {
   Progress progress;
   ParallelContext context(world, {options.pp, options.tp, options.dp}, progress, options.device);
   ModelRunner runner(context, options, small_model());
@@ -36,6 +37,7 @@ std::vector<StepCounts> count_steps(Communicator& world, const TrainOptions& opt
     out.push_back({waits() - waited,
                    on_cuda::allocator_bytes(context.model_device.index()).driver_calls - calls,
                    context.device->counters().allocations - opened, on_cuda::take_allocations()});
+    if (step == evaluate_after) runner.evaluate(batches.validation(2));
   }
   runner.close();
   context.close();
@@ -59,6 +61,13 @@ TEST(SteadyStep, WaitsOnceAndAllocatesNothing) {
     EXPECT_EQ(first_difference(steps[2].trace, steps[step].trace), "") << "step " << step;
   }
   EXPECT_FALSE(steps[2].trace.empty());
+}
+
+TEST(SteadyStep, AnEvaluationInBetweenChangesNothing) {
+  const auto world = single_rank();
+  const std::vector<StepCounts> steps = count_steps(*world, gpu_options(1), 6, 3);
+  for (std::size_t step = 3; step < steps.size(); ++step)
+    EXPECT_EQ(first_difference(steps[2].trace, steps[step].trace), "") << "step " << step;
 }
 
 TEST(SteadyStep, OfAPipelineWithMovedStashesToo) {
