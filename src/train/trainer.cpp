@@ -43,7 +43,7 @@ struct Trainer::State {
   std::unique_ptr<EventLog> log;  // rank 0
   std::int64_t done = 0, updates = 0, saved_step = -1, resumed_from = -1;
   int save_failures = 0;
-  double matmul_rate = 0;
+  double matmul_rate = 0, longest_step = 0;
   Clock::time_point started = Clock::now(), last_save = Clock::now();
   std::vector<double> step_seconds;
   TrainResult result;
@@ -59,11 +59,14 @@ struct Trainer::State {
         lr{o.lr_schedule, o.lr, o.lr_final_fraction, o.warmup_steps, o.decay_steps, o.steps},
         guard(o.guard_in_a_row, o.guard_per_thousand) {}
 
-  // Names the phase for the watchdog; `patience` multiplies the usual deadline.
+  // Names the phase for the watchdog; `patience` multiplies the usual deadline. A step on a GPU is one piece
+  // of work to the host, without a tick before it has ended: three times the longest so far is no hang yet.
   void enter(const char* phase, int patience = 1) {
+    double seconds = options.hang_seconds * patience;
+    if (context.model_device.is_cuda()) seconds = std::max(seconds, 3 * longest_step);
     context.progress.phase = phase;
     context.progress.step = done;
-    context.progress.deadline_ms = static_cast<std::int64_t>(1000 * options.hang_seconds * patience);
+    context.progress.deadline_ms = static_cast<std::int64_t>(1000 * seconds);
     context.progress.tick();
   }
 
@@ -107,7 +110,7 @@ void Trainer::State::end_profile(StepProfile& profile) {
 // One optimizer step; returns false when the update was skipped. `asked`: what all ranks agreed on.
 bool Trainer::State::one_step(SignalFlags& asked) {
   const auto start = Clock::now();
-  enter("step");
+  enter("step", context.model_device.is_cuda() && step_seconds.empty() ? 4 : 1);
   std::optional<StepProfile> profile = begin_profile();
   if (context.model_device.is_cuda()) allocations.begin();
   StepControl control{done, options.steps, options.l1_at(done)};
@@ -139,6 +142,7 @@ bool Trainer::State::one_step(SignalFlags& asked) {
   result.zeros_per_layer = numbers.report.zeros_per_layer;
   const double seconds = seconds_since(start);
   step_seconds.push_back(seconds);
+  longest_step = std::max(longest_step, seconds);
   if (context.is_main()) log_step(numbers, rate, seconds);
   return accepted;
 }
