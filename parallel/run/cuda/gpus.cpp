@@ -10,12 +10,16 @@ namespace lacuna {
 namespace {
 
 // The streams of a rank must not block each other: one hardware queue each, as far as there are some, for
-// kernels and for copies.
+// kernels and for copies. A smaller number in the environment was meant for another program: with few queues
+// a stream that waits holds up the one that it waits for.
 void ask_for_queues() {
   static std::once_flag once;
   std::call_once(once, [] {
-    ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
-    ::setenv("CUDA_DEVICE_MAX_COPY_CONNECTIONS", "32", 0);
+    constexpr int kMost = 32;
+    for (const char* name : {"CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_DEVICE_MAX_COPY_CONNECTIONS"}) {
+      const char* given = std::getenv(name);
+      if (!given || std::atoi(given) < kMost) ::setenv(name, std::to_string(kMost).c_str(), 1);
+    }
   });
 }
 
