@@ -57,17 +57,17 @@ at::Tensor switched_on(const at::Tensor& scores, std::int64_t active, bool thres
   return threshold ? scores.gt(0) : largest(scores, active);
 }
 
-Router fit(RouterKind kind, const LayerEvidence& evidence, const ExpertOutputs& outputs,
-           const FfnWeights& ffn, const RoutedLayer& shape, const at::Tensor& contributions,
-           const CmoeOptions& options) {
+// regression: for the kinds that regress.
+Router fit(RouterKind kind, const LayerEvidence& evidence, const std::optional<RidgeRegression>& regression,
+           const ExpertOutputs& outputs, const FfnWeights& ffn, const RoutedLayer& shape,
+           const at::Tensor& contributions, const CmoeOptions& options) {
   Router router;
   switch (kind) {
     case RouterKind::Linear:
-      router = fit_linear(evidence.statistics, evidence.inputs, contributions, options.ridge);
+      router = fit_linear(*regression, contributions);
       break;
     case RouterKind::LowRank:
-      router = fit_low_rank(evidence.statistics, evidence.inputs, contributions, options.ridge, ffn,
-                            shape.begin, options.rank);
+      router = fit_low_rank(*regression, evidence.statistics, contributions, ffn, shape.begin, options.rank);
       break;
     case RouterKind::Neuron:
       router = fit_neuron(outputs, contributions, ffn, shape.begin);
@@ -128,11 +128,14 @@ CarvedLayer fit_experts(const LayerEvidence& e, const RoutedLayer& shape, std::v
   if (!options.compensate) layer.stand_ins.zero_();
   layer.router.kind = kind;
   const bool chooses = kind != RouterKind::None && kind != RouterKind::Random;
+  std::optional<RidgeRegression> regression;
+  if (kind == RouterKind::Linear || kind == RouterKind::LowRank)
+    regression.emplace(e.statistics, e.inputs, options.ridge);
   for (int round = 0; chooses && round <= options.refits; ++round) {
     const at::Tensor contributions = in_loss
                                          ? seen_by_loss->contributions(at::matmul(layer.stand_ins, root.t()))
                                          : outputs.contributions(layer.stand_ins);
-    layer.router = fit(kind, e, outputs, ffn, shape, contributions, options);
+    layer.router = fit(kind, e, regression, outputs, ffn, shape, contributions, options);
     if (round == options.refits || !options.compensate) break;
     const at::Tensor scores =
         layer.router.bias.defined() ? choosing_scores(layer.router, e.inputs, ffn.activation) : contributions;

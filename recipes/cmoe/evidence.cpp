@@ -97,6 +97,7 @@ void EvidenceCollector::collect_moments() {
     at::Tensor& sum = moments_[layer];
     sum = sum.defined() ? sum.addmm_(g.t(), g) : at::matmul(g.t(), g);
   });
+  if (run_.context.tp->size() == 1 && run_.context.dp->size() == 1) return;
   for (const int layer : stage_layers_) {
     at::Tensor sum = moments_.at(layer).cpu().contiguous();
     for (Communicator* group : {run_.context.tp.get(), run_.context.dp.get()})

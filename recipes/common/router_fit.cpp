@@ -11,36 +11,6 @@ namespace lacuna {
 
 namespace {
 
-// Ridge regression of several targets on inputs with an intercept, through the inputs' moments.
-class Ridge {
- public:
-  Ridge(const NeuronStatistics& s, const at::Tensor& inputs, double ridge)
-      : inputs_(inputs), mean_(s.input_mean) {
-    at::Tensor covariance = s.input_second - at::outer(mean_, mean_);
-    const double level = ridge * covariance.diagonal().mean().item<double>();
-    covariance.diagonal().add_(std::max(level, 1e-30));
-    factor_ = at::linalg_cholesky(covariance);
-  }
-  // targets [tokens, n] F64: weights [n, hidden] and intercepts [n].
-  std::pair<at::Tensor, at::Tensor> fit(const at::Tensor& targets) const {
-    const at::Tensor mean = targets.mean(0);
-    const double tokens = static_cast<double>(inputs_.size(0));
-    const at::Tensor centred = (targets - mean).to(at::kFloat);
-    const at::Tensor with_inputs =
-        at::matmul(centred.t(), inputs_ - mean_.to(at::kFloat)).to(at::kDouble) / tokens;
-    const at::Tensor weight = at::cholesky_solve(with_inputs.t(), factor_).t().contiguous();
-    return {weight, mean - at::mv(weight, mean_)};
-  }
-  // targets minus their fit
-  at::Tensor residual(const at::Tensor& targets) const {
-    const auto [weight, intercept] = fit(targets);
-    return targets - at::matmul(inputs_, weight.to(at::kFloat).t()).to(at::kDouble) - intercept;
-  }
-
- private:
-  at::Tensor inputs_, mean_, factor_;
-};
-
 // ‖rows of one expert · x‖: [tokens, experts].
 at::Tensor norms_by_expert(const at::Tensor& rows, const at::Tensor& inputs, std::int64_t rank) {
   const at::Tensor values = at::matmul(inputs, rows.to(at::kFloat).t()).to(at::kDouble);
@@ -56,6 +26,29 @@ at::Tensor leading(const at::Tensor& rows, const at::Tensor& second, std::int64_
 }
 
 }  // namespace
+
+RidgeRegression::RidgeRegression(const NeuronStatistics& s, const at::Tensor& inputs, double ridge)
+    : inputs_(inputs), mean_(s.input_mean) {
+  at::Tensor covariance = s.input_second - at::outer(mean_, mean_);
+  const double level = ridge * covariance.diagonal().mean().item<double>();
+  covariance.diagonal().add_(std::max(level, 1e-30));
+  factor_ = at::linalg_cholesky(covariance);
+}
+
+std::pair<at::Tensor, at::Tensor> RidgeRegression::fit(const at::Tensor& targets) const {
+  const at::Tensor mean = targets.mean(0);
+  const double tokens = static_cast<double>(inputs_.size(0));
+  const at::Tensor centred = (targets - mean).to(at::kFloat);
+  const at::Tensor with_inputs =
+      at::matmul(centred.t(), inputs_ - mean_.to(at::kFloat)).to(at::kDouble) / tokens;
+  const at::Tensor weight = at::cholesky_solve(with_inputs.t(), factor_).t().contiguous();
+  return {weight, mean - at::mv(weight, mean_)};
+}
+
+at::Tensor RidgeRegression::residual(const at::Tensor& targets) const {
+  const auto [weight, intercept] = fit(targets);
+  return targets - at::matmul(inputs_, weight.to(at::kFloat).t()).to(at::kDouble) - intercept;
+}
 
 Router on_device(Router router, at::Device device) {
   for (at::Tensor* tensor : {&router.weight, &router.gate, &router.up, &router.bias})
@@ -79,17 +72,17 @@ at::Tensor choosing_scores(const Router& router, const at::Tensor& inputs, Activ
   return scores;
 }
 
-Router fit_linear(const NeuronStatistics& statistics, const at::Tensor& inputs,
-                  const at::Tensor& contributions, double ridge) {
+Router fit_linear(const RidgeRegression& regression, const at::Tensor& contributions) {
   Router router;
   router.kind = RouterKind::Linear;
-  std::tie(router.weight, router.bias) = Ridge(statistics, inputs, ridge).fit(contributions);
+  std::tie(router.weight, router.bias) = regression.fit(contributions);
   return router;
 }
 
-Router fit_low_rank(const NeuronStatistics& statistics, const at::Tensor& inputs,
-                    const at::Tensor& contributions, double ridge, const FfnWeights& ffn,
+Router fit_low_rank(const RidgeRegression& regression, const NeuronStatistics& statistics,
+                    const at::Tensor& contributions, const FfnWeights& ffn,
                     const std::vector<std::int64_t>& begin, std::int64_t rank) {
+  const at::Tensor& inputs = regression.inputs();
   Router router;
   router.kind = RouterKind::LowRank;
   router.rank = rank;
@@ -111,7 +104,6 @@ Router fit_low_rank(const NeuronStatistics& statistics, const at::Tensor& inputs
   router.up = at::cat(ups);
   const at::Tensor feature =
       norms_by_expert(router.gate, inputs, rank) * norms_by_expert(router.up, inputs, rank);
-  const Ridge regression(statistics, inputs, ridge);
   const at::Tensor rest = regression.residual(feature);
   const at::Tensor gain =
       ((rest * regression.residual(contributions)).sum(0) / rest.square().sum(0).clamp_min(1e-30))

@@ -6,6 +6,9 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <utility>
+#include <vector>
+
 #include "recipes/common/expert_outputs.h"
 #include "recipes/common/neuron_statistics.h"
 #include "src/arch/routed_ffn.h"
@@ -26,16 +29,30 @@ Router on_device(Router router, at::Device device);
 // Score plus bias of every expert [tokens, experts] F64; kinds with weights only.
 at::Tensor choosing_scores(const Router& router, const at::Tensor& inputs, Activation activation);
 
-// Ridge regression of contributions [tokens, experts] on the input; `ridge` in units of the input's mean
-// variance. The intercept becomes the bias.
-Router fit_linear(const NeuronStatistics& statistics, const at::Tensor& inputs,
-                  const at::Tensor& contributions, double ridge);
+// Ridge regression of several targets on inputs with an intercept, through the inputs' moments: factored
+// once, however many targets come.
+class RidgeRegression {
+ public:
+  // inputs [tokens, hidden] F32, those of the statistics; `ridge` in units of the input's mean variance.
+  RidgeRegression(const NeuronStatistics& statistics, const at::Tensor& inputs, double ridge);
+  const at::Tensor& inputs() const { return inputs_; }
+  // targets [tokens, n] F64: weights [n, hidden] and intercepts [n].
+  std::pair<at::Tensor, at::Tensor> fit(const at::Tensor& targets) const;
+  // targets minus their fit
+  at::Tensor residual(const at::Tensor& targets) const;
+
+ private:
+  at::Tensor inputs_, mean_, factor_;
+};
+
+// Contributions [tokens, experts] regressed on the input. The intercept becomes the bias.
+Router fit_linear(const RidgeRegression& regression, const at::Tensor& contributions);
 
 // Adds to the linear form ‖A_e x‖·‖B_e x‖: A_e = Uᵀ G̃, B_e = Vᵀ Ũ, U and V the leading eigenvectors of
 // G̃ E[xxᵀ] G̃ᵀ and of its like for up, rows scaled by √E[σ(g·x)²] (gate) and each by √‖d‖; its weight is
 // least squares beside the linear form. `experts`: weights of the experts' neurons in their order.
-Router fit_low_rank(const NeuronStatistics& statistics, const at::Tensor& inputs,
-                    const at::Tensor& contributions, double ridge, const FfnWeights& ffn,
+Router fit_low_rank(const RidgeRegression& regression, const NeuronStatistics& statistics,
+                    const at::Tensor& contributions, const FfnWeights& ffn,
                     const std::vector<std::int64_t>& begin, std::int64_t rank);
 
 // One neuron an expert: the one whose |h| follows the expert's contribution best, with its gain and

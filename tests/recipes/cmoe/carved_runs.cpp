@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "parallel/run/local_communicator.h"
+#include "src/model/cuda/ops.h"
 
 namespace lacuna::test {
 
@@ -101,6 +102,7 @@ class CarvingRank {
     const CountedBatches counted(batches_);
     CalibrationRun calibration(context_, options_, counted, parent, parent_source(), "made-up tokens");
     recipe.calibrate(calibration);
+    calibration.close();
     const ModelConfig child = recipe.rewrite(parent);
     const SlabSource weights = recipe.rewrite_weights(parent_source());
     ModelConfig everything = child;
@@ -161,7 +163,8 @@ Outcome carve(const TrainOptions& options, const Settings& settings, int steps) 
   run_local(options.pp * options.tp * options.dp, [&](Communicator& world, int) {
     at::set_num_threads(1);
     Progress progress;
-    ParallelContext context(world, {options.pp, options.tp, options.dp}, progress);
+    ParallelContext context(world, {options.pp, options.tp, options.dp}, progress, options.device);
+    if (context.model_device.is_cuda()) on_cuda::set_deterministic(options.deterministic);
     CarvingRank(context, options, out, mutex).run(*recipe_with(settings), steps);
   });
   return out;

@@ -214,7 +214,7 @@ TEST(RouterFit, ALinearTargetIsFoundAndALineFitsBestThere) {
   const NeuronStatistics s = neuron_statistics(e.weights, e.x, 4);
   const at::Tensor truth = normal({3, kHidden}, "truth").to(at::kDouble);
   const at::Tensor target = at::matmul(e.x.to(at::kDouble), truth.t()) + 2.5;
-  const Router router = fit_linear(s, e.x, target, 1e-9);
+  const Router router = fit_linear(RidgeRegression(s, e.x, 1e-9), target);
   EXPECT_LT((router.weight - truth).abs().max().item<double>(), 1e-4);
   EXPECT_LT((router.bias - 2.5).abs().max().item<double>(), 1e-4);
   EXPECT_LT((choosing_scores(router, e.x, Activation::Silu) - target).abs().max().item<double>(), 1e-3);
@@ -229,25 +229,27 @@ TEST(RouterFit, RicherFormsFitContributionsBetter) {
   const NeuronStatistics s = neuron_statistics(e.weights, e.x, 4);
   const at::Tensor target = e.outputs.contributions(e.outputs.mean_outputs());
   const double constant = (target - target.mean(0)).square().sum().item<double>();
-  const double linear = squared_error(fit_linear(s, e.x, target, 1e-6), e, target);
+  const double linear = squared_error(fit_linear(RidgeRegression(s, e.x, 1e-6), target), e, target);
   const double neuron = squared_error(fit_neuron(e.outputs, target, e.weights, e.begin), e, target);
   EXPECT_LT(linear, constant);
   EXPECT_LT(neuron, constant);
   double before = linear;
   for (const std::int64_t rank : {1, 4}) {
-    const double error =
-        squared_error(fit_low_rank(s, e.x, target, 1e-6, e.weights, e.begin, rank), e, target);
+    const double error = squared_error(
+        fit_low_rank(RidgeRegression(s, e.x, 1e-6), s, target, e.weights, e.begin, rank), e, target);
     EXPECT_LT(error, before * 1.001) << rank;
     before = error;
   }
   EXPECT_LT(before, 0.9 * linear);
-  EXPECT_THROW(fit_low_rank(s, e.x, target, 1e-6, e.weights, e.begin, 6), Error);  // an expert has 5 neurons
+  EXPECT_THROW(fit_low_rank(RidgeRegression(s, e.x, 1e-6), s, target, e.weights, e.begin, 6),
+               Error);  // an expert has 5 neurons
 }
 
 TEST(RouterFit, AThresholdKeepsItsBudgetAndBalanceItsBound) {
   const Experts e;
   const NeuronStatistics s = neuron_statistics(e.weights, e.x, 4);
-  Router router = fit_linear(s, e.x, e.outputs.contributions(e.outputs.mean_outputs()), 1e-6);
+  Router router =
+      fit_linear(RidgeRegression(s, e.x, 1e-6), e.outputs.contributions(e.outputs.mean_outputs()));
   const at::Tensor scores = choosing_scores(router, e.x, Activation::Silu);
   Router cut = router;
   set_threshold(cut, scores, 1.25);
