@@ -48,5 +48,24 @@ TEST(IssuedAhead, AHostThatWaitsForItsDeviceAtAFirstUseCanHang) {
   EXPECT_TRUE(test::replay(schedule, issued, {}, {Op::Forward, Op::Backward}).stuck);
 }
 
+// What is not rehearsed: the reduction, after which a rank issues nothing more that others wait for; and a
+// forward pass, where everybody waits in one direction.
+TEST(IssuedAhead, AReductionOrAForwardPassHangsAtNoFirstUse) {
+  for (int pp = 2; pp <= 8; ++pp)
+    for (const int micros : {1, 2, 8, 17}) {
+      const Schedule forward = make_forward_schedule(pp, micros, 1);
+      EXPECT_FALSE(
+          test::replay(forward, test::issue_ahead(forward, Posting::AtOnce), {}, {Op::Forward}).stuck)
+          << pp << " ranks, " << micros;
+      for (const char* kind : {"gpipe", "1f1b"})
+        for (const char* bpipe : {"off", "tight"}) {
+          const Schedule schedule = make_schedule(kind, pp, micros, bpipe, 1, true);
+          EXPECT_FALSE(
+              test::replay(schedule, test::issue_ahead(schedule, Posting::AtOnce), {}, {Op::Reduce}).stuck)
+              << schedule.name << ", " << pp << " ranks, " << micros;
+        }
+    }
+}
+
 }  // namespace
 }  // namespace lacuna
