@@ -1,15 +1,17 @@
 #include "recipes/cmoe/cmoe.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "recipes/cmoe/compat.h"
 #include "recipes/cmoe/evidence.h"
 #include "recipes/cmoe/options.h"
 #include "recipes/cmoe/report.h"
+#include "recipes/cmoe/shared_budget.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 
@@ -27,6 +29,8 @@ constexpr const char* kIni =
 experts = 8
 shared = 3
 active = 3
+; loss: layers share more or fewer parts, --shared in the mean, where heapr says that they save most; equal: all alike
+spread-shared = loss
 ; linear: a ridge regression from the FFN's input to what each expert contributes. lowrank adds a product of
 ; two norms an expert; rep is one neuron an expert; oracle, random and none are controls.
 router = linear
@@ -63,7 +67,7 @@ class Cmoe : public Recipe {
     LACUNA_CHECK(!options_.compat || parent.activation == Activation::Silu, ErrorKind::Usage,
                  "--compat is for silu models, the parent's activation is {}", name_of(parent.activation));
     ModelConfig child = parent;
-    child.routed = options_.routed(parent);
+    child.routed = options_.routed(parent, shared_parts_);
     return child;
   }
 
@@ -73,6 +77,7 @@ class Cmoe : public Recipe {
     EvidenceCollector evidence(run, options_, options_.needs_gradients());
     if (options_.trajectory == "dense" || options_.needs_gradients() || options_.is_static())
       evidence.collect_dense();
+    if (options_.spreads()) shared_parts_ = spread(run, evidence);
     if (options_.report) carve_static_controls(run, evidence);
     child_ = options_.trajectory == "carved" && !options_.is_static() ? carve_in_order(run, evidence)
                                                                       : carve_at_once(run, evidence);
@@ -106,7 +111,8 @@ class Cmoe : public Recipe {
   }
 
   Json report(const std::vector<VariantScore>& scores) const override {
-    const Json out = carving_report(scores, options_, label(), quality_);
+    Json out = carving_report(scores, options_, label(), quality_);
+    if (!shared_parts_.empty()) out["shared_by_layer"] = shared_parts_;
     log_info("{}", carving_table(out));
     return out;
   }
@@ -172,8 +178,38 @@ class Cmoe : public Recipe {
         "routers", [&] { return fit_experts(e, shape, std::move(order), options_.router_kind(), options_); });
   }
 
+  // Shared parts of each layer: what a layer loses with so many is, by HEAPr, the sum over the neurons that
+  // it does not share, which are switched off for the same share of tokens in all layers. Collective over the
+  // world.
+  std::vector<std::int64_t> spread(CalibrationRun& run, const EvidenceCollector& evidence) const {
+    const auto layers = static_cast<std::size_t>(run.parent.layers);
+    const std::int64_t most = options_.most_shared(run.parent);
+    const auto choices = static_cast<std::size_t>(most + 1);
+    std::vector<double> all(layers * choices, 0.0);
+    for (const int layer : evidence.mine()) {
+      const LayerEvidence e = evidence.of(layer);
+      const at::Tensor scores = neuron_scores(NeuronScore::Heapr, e.ffn, e.statistics, e.output_moment);
+      const at::Tensor ascending = std::get<0>(scores.sort());
+      double* loss = &all[static_cast<std::size_t>(layer) * choices];
+      for (std::int64_t parts = 0; parts <= most; ++parts) {
+        const RoutedFfn routed = options_.routed(run.parent, {parts});
+        const std::int64_t shared = routed_layer(routed, e.ffn.neurons(), layer).shared;
+        const bool guarded = !options_.guard || shared >= std::ssize(e.super_neurons);
+        loss[parts] = guarded ? ascending.narrow(0, 0, e.ffn.neurons() - shared).sum().item<double>()
+                              : std::numeric_limits<double>::infinity();
+      }
+    }
+    run.context.world.all_reduce_sum(all.data(), all.size(), DType::F64);
+    std::vector<std::vector<double>> loss;
+    for (auto from = all.begin(); from != all.end(); from += most + 1)
+      loss.emplace_back(from, from + most + 1);
+    std::vector<std::int64_t> parts = spread_shared(loss, options_.shared * run.parent.layers);
+    if (run.context.is_main()) log_info("shared parts of each layer: {}", fmt::join(parts, " "));
+    return parts;
+  }
+
   std::shared_ptr<CarvedModel> carve_at_once(CalibrationRun& run, const EvidenceCollector& evidence) const {
-    const RoutedFfn routed = options_.routed(run.parent);
+    const RoutedFfn routed = options_.routed(run.parent, shared_parts_);
     const auto carve = [&](int layer, const LayerEvidence& e) {
       return carve_layer(routed, layer, e, run.clock);
     };
@@ -238,7 +274,7 @@ class Cmoe : public Recipe {
     }
   }
 
-  // Static pruning by every score with as many active neurons.
+  // Static pruning by every score with as many active neurons in each layer.
   void carve_static_controls(CalibrationRun& run, const EvidenceCollector& evidence) {
     CmoeOptions pruned = options_;
     pruned.compat = false;
@@ -246,7 +282,7 @@ class Cmoe : public Recipe {
     for (const NeuronScore score : kNeuronScores)
       for (const bool compensate : {false, true}) {
         pruned.static_score = name_of(score);
-        const RoutedFfn routed = pruned.routed(run.parent);
+        const RoutedFfn routed = pruned.routed(run.parent, shared_parts_);
         plans.push_back({fmt::format("static {}{}", name_of(score), compensate ? " + means" : ""), routed,
                          [=](int layer, const LayerEvidence& e) {
                            return prune_layer(e, routed_layer(routed, e.ffn.neurons(), layer), score,
@@ -299,6 +335,7 @@ class Cmoe : public Recipe {
   std::shared_ptr<CarvedModel> child_;
   std::vector<Named> models_;  // controls, then the child; only for a report
   std::vector<RoutingQuality> quality_;
+  std::vector<std::int64_t> shared_parts_;  // of each layer, where they are spread
 };
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "src/base/error.h"
 
 namespace lacuna {
@@ -12,14 +15,18 @@ RouterKind CmoeOptions::router_kind() const {
   return parse_router(router);
 }
 
+bool CmoeOptions::has_scores() const {
+  return router == "linear" || router == "lowrank" || router == "rep";
+}
+
 bool CmoeOptions::thresholded() const {
-  return threshold && !compat && !is_static() && active > 0 && active < experts - shared &&
-         (router == "linear" || router == "lowrank" || router == "rep");
+  return threshold && !compat && !is_static() && active > 0 && active < experts - shared && has_scores();
 }
 
 bool CmoeOptions::needs_gradients() const {
   return report || static_score == "heapr" ||
-         (!compat && !is_static() && (shared_by == NeuronScore::Heapr || metric == "loss"));
+         (!compat && !is_static() &&
+          (spread_shared == "loss" || shared_by == NeuronScore::Heapr || metric == "loss"));
 }
 
 std::vector<std::string> CmoeOptions::problems() const {
@@ -34,6 +41,7 @@ std::vector<std::string> CmoeOptions::problems() const {
   };
   one_of("router", router, {"linear", "lowrank", "rep", "oracle", "random", "none"});
   one_of("static", static_score, {"", "rate", "energy", "flap", "heapr"});
+  one_of("spread-shared", spread_shared, {"equal", "loss"});
   one_of("trajectory", trajectory, {"dense", "carved"});
   one_of("metric", metric, {"output", "loss"});
   one_of("clusters", clusters, {"contribution", "coactivation"});
@@ -61,32 +69,54 @@ std::vector<std::string> CmoeOptions::problems() const {
   return out;
 }
 
-std::int64_t CmoeOptions::active_neurons(const ModelConfig& parent) const {
-  const std::vector<std::int64_t> sizes = even_sizes(parent.ffn, experts, align);
-  std::int64_t on = 0;
-  for (std::int64_t e = 0; e < shared + active; ++e) on += sizes[static_cast<std::size_t>(e)];
-  return on;
+bool CmoeOptions::spreads() const {
+  return spread_shared == "loss" && !compat && !is_static() && trajectory == "dense" && has_scores();
 }
 
-RoutedFfn CmoeOptions::routed(const ModelConfig& parent) const {
+std::vector<std::int64_t> CmoeOptions::expert_sizes(const ModelConfig& parent,
+                                                    std::int64_t shared_parts) const {
+  const std::vector<std::int64_t> parts = even_sizes(parent.ffn, experts, align);
+  if (shared_parts == shared) return {parts.begin() + shared, parts.end()};
+  return even_sizes(std::accumulate(parts.begin() + shared_parts, parts.end(), std::int64_t{0}),
+                    experts - shared, align);
+}
+
+std::int64_t CmoeOptions::active_neurons(const ModelConfig& parent, std::int64_t shared_parts) const {
+  const std::vector<std::int64_t> sizes = expert_sizes(parent, shared_parts);
+  return parent.ffn - std::accumulate(sizes.begin() + active, sizes.end(), std::int64_t{0});
+}
+
+std::int64_t CmoeOptions::most_shared(const ModelConfig& parent) const {
+  const std::int64_t least = router_kind() == RouterKind::LowRank ? rank : 1;  // neurons of an expert
+  std::int64_t parts = shared;
+  for (; parts < experts; ++parts) {
+    const std::vector<std::int64_t> sizes = expert_sizes(parent, parts + 1);
+    if (*std::min_element(sizes.begin(), sizes.end()) < least) break;
+  }
+  return parts;
+}
+
+RoutedFfn CmoeOptions::routed(const ModelConfig& parent,
+                              const std::vector<std::int64_t>& shared_parts) const {
   RoutedFfn out;
   out.align = align;
   out.router = router_kind();
   out.seed = static_cast<std::int64_t>(router_seed);
+  const std::vector<std::int64_t> by_layer = shared_parts.empty() ? std::vector{shared} : shared_parts;
   if (is_static()) {
     out.experts = 1;
     out.active = {0};
-    out.shared = {active_neurons(parent)};
+    for (const std::int64_t parts : by_layer) out.shared.push_back(active_neurons(parent, parts));
   } else {
-    const std::vector<std::int64_t> sizes = even_sizes(parent.ffn, experts, align);
-    LACUNA_CHECK(sizes.back() > 0, ErrorKind::Usage, "{} experts of a multiple of {} in an FFN of {} neurons",
-                 experts, align, parent.ffn);
-    std::int64_t first = 0;
-    for (std::int64_t e = 0; e < shared; ++e) first += sizes[static_cast<std::size_t>(e)];
+    LACUNA_CHECK(even_sizes(parent.ffn, experts, align).back() > 0, ErrorKind::Usage,
+                 "{} experts of a multiple of {} in an FFN of {} neurons", experts, align, parent.ffn);
     out.experts = experts - shared;
     out.active = {active};
-    out.shared = {first};
-    out.neurons.assign(sizes.begin() + shared, sizes.end());
+    for (const std::int64_t parts : by_layer) {
+      const std::vector<std::int64_t> sizes = expert_sizes(parent, parts);
+      out.shared.push_back(parent.ffn - std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
+      out.neurons.insert(out.neurons.end(), sizes.begin(), sizes.end());
+    }
     out.threshold = thresholded();
     out.rank = out.router == RouterKind::Neuron ? 1 : out.has_rows() ? rank : 0;
   }

@@ -13,6 +13,7 @@ namespace lacuna {
 struct CmoeOptions {
   std::int64_t experts = 8, shared = 3, active = 3, align = 1;
   bool compat = false;
+  std::string spread_shared = "loss";
   std::string router = "linear", static_score;
   bool compensate = true;
   std::string trajectory = "dense", clusters = "contribution";
@@ -33,6 +34,10 @@ struct CmoeOptions {
   void visit(Visitor&& field) {
     field("cmoe.experts", experts, "equal parts of an FFN, shared ones included");
     field("cmoe.shared", shared, "parts that are always on");
+    field("cmoe.spread-shared", spread_shared,
+          "equal: every layer has --shared parts; loss: as many in all, in the layers where heapr says that "
+          "they "
+          "save most (fitted routers on the dense trajectory)");
     field("cmoe.active", active, "routed experts that are on for a token");
     field("cmoe.align", align, "neurons of an expert are a multiple of this, except the last one's");
     field("cmoe.compat", compat, "the published algorithm as its code has it, with no means added");
@@ -71,15 +76,26 @@ struct CmoeOptions {
 
   std::vector<std::string> problems() const;
   RouterKind router_kind() const;
-  // A threshold needs fitted scores: linear, lowrank, rep; and a choice: neither all experts nor none.
+  // Whether the router estimates what experts contribute: linear, lowrank, rep.
+  bool has_scores() const;
+  // A threshold needs scores, and a choice: neither all experts nor none.
   bool thresholded() const;
+  // Whether layers share what --spread-shared loss gives them: a fitted router, all layers carved at once.
+  bool spreads() const;
   // Whether the gradients that heapr needs must be measured.
   bool needs_gradients() const;
   bool is_static() const { return !static_score.empty(); }
-  // The routed FFN of the child of this parent; Error(Usage) when the numbers do not fit it.
-  RoutedFfn routed(const ModelConfig& parent) const;
-  // Neurons that are on for a token.
-  std::int64_t active_neurons(const ModelConfig& parent) const;
+  // The routed FFN of the child of this parent; Error(Usage) when the numbers do not fit it. shared_parts: of
+  // each layer, of all layers (one entry), or --shared for all (none).
+  RoutedFfn routed(const ModelConfig& parent, const std::vector<std::int64_t>& shared_parts = {}) const;
+  // The most parts that a layer can share and still have --experts less --shared experts.
+  std::int64_t most_shared(const ModelConfig& parent) const;
+  // Neurons that are on for a token in a layer that shares so many parts.
+  std::int64_t active_neurons(const ModelConfig& parent, std::int64_t shared_parts) const;
+
+ private:
+  // Neurons of each routed expert of such a layer.
+  std::vector<std::int64_t> expert_sizes(const ModelConfig& parent, std::int64_t shared_parts) const;
 };
 
 }  // namespace lacuna

@@ -24,8 +24,8 @@ constexpr std::int64_t kTokens = 60, kLayers = 5;
 const CalibLabel kLabel = {kLayers, 10, kTokens, 16, "40 tokens of here"};
 
 LayerEvidence evidence_of(int layer, std::int64_t tokens) {
-  LayerEvidence e = random_evidence(26, tokens);
-  e.inputs = e.inputs + layer;
+  LayerEvidence e = random_evidence(26, 60);
+  e.inputs = at::arange(tokens * 10, at::kFloat).reshape({tokens, 10}) + layer;
   if (layer % 2 == 0) e.output_moment = at::matmul(e.ffn.down, e.ffn.down.t()).to(at::kDouble);
   return e;
 }
@@ -183,7 +183,7 @@ TEST(Statistics, RefuseOtherDataAndWhatTheyLack) {
   const auto run = [&](int seed, Settings more) {
     TrainOptions options = small_options(2, 1, 1);
     options.seed = static_cast<std::uint64_t>(seed);
-    more.insert({"cmoe.statistics", path});
+    more.insert({{"cmoe.statistics", path}, {"cmoe.spread-shared", "equal"}});
     return message_of([&] { carve(options, small_carving(more)); });
   };
   EXPECT_EQ(run(5, {{"cmoe.shared-by", "rate"}}), "nothing");

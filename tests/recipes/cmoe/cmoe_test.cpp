@@ -22,7 +22,7 @@ TEST(Cmoe, WithAllExpertsOnItIsTheParent) {
 }
 
 TEST(Cmoe, InOrderTheFirstLayerSeesTheParentAndLaterOnesDoNot) {
-  const Outcome dense = carve(small_options(1, 1, 1), small_carving());
+  const Outcome dense = carve(small_options(1, 1, 1), small_carving({{"cmoe.spread-shared", "equal"}}));
   const Outcome carved = carve(small_options(1, 1, 1), small_carving({{"cmoe.trajectory", "carved"}}));
   const auto router = [](const Outcome& from, int layer) {
     return from.weights.at("model.layers." + std::to_string(layer) + ".mlp.router.weight");
@@ -57,6 +57,7 @@ TEST(Cmoe, RefusesSettingsThatDoNotFit) {
   EXPECT_NE(problems({{"cmoe.shared", "8"}}).find("--shared is 8"), std::string::npos);
   EXPECT_NE(problems({{"cmoe.router", "best"}}).find("'best'"), std::string::npos);
   EXPECT_NE(problems({{"cmoe.compat", "yes"}, {"cmoe.static", "rate"}}).find("exclude"), std::string::npos);
+  EXPECT_NE(problems({{"cmoe.spread-shared", "best"}}).find("'best', wanted equal, loss"), std::string::npos);
   EXPECT_NE(problems({{"cmoe.report", "yes"}}).find("--texts"), std::string::npos);
   ModelConfig parent = parent_model();
   EXPECT_THROW(recipe_with({{"cmoe.experts", "49"}})->rewrite(parent), Error);
