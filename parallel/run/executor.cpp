@@ -66,7 +66,7 @@ struct Executor::State {
   };
 
   State(const Schedule& the_schedule, Communicator& the_pipeline, Stage& the_stage, Progress& the_progress,
-        Device& the_device)
+        Device& the_device, const StashStore* lender)
       : schedule(the_schedule),
         table(table_of(the_schedule, the_pipeline)),
         pipeline(the_pipeline),
@@ -74,7 +74,7 @@ struct Executor::State {
         progress(the_progress),
         device(the_device),
         links(rank_links(the_schedule, the_pipeline.rank())),
-        store(the_schedule, the_pipeline, the_stage, the_device) {
+        store(the_schedule, the_pipeline, the_stage, the_device, lender) {
     for (std::size_t e = 0; e < kEngines; ++e) rows[e].actions = &table.rows[e];
     flights.reserve(table.row(Engine::Transfer).size());
     pipeline.connect(channels_of(schedule));
@@ -318,12 +318,13 @@ void Executor::State::wait_for_news() {
 }
 
 Executor::Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress,
-                   Device& device)
-    : state_(std::make_unique<State>(schedule, pipeline, stage, progress, device)) {}
+                   Device& device, const Executor* lender)
+    : state_(std::make_unique<State>(schedule, pipeline, stage, progress, device,
+                                     lender ? &lender->state_->store : nullptr)) {}
 
 Executor::Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress)
     : own_device_(std::make_unique<HostDevice>()),
-      state_(std::make_unique<State>(schedule, pipeline, stage, progress, *own_device_)) {}
+      state_(std::make_unique<State>(schedule, pipeline, stage, progress, *own_device_, nullptr)) {}
 
 Executor::~Executor() = default;
 

@@ -30,9 +30,10 @@ class Executor {
   // `pipeline` connects the ranks of the schedule (rank i of it runs schedule.ranks[i]). Collective over it:
   // connects its channels and opens the window of the guest areas. Stashes and boundary buffers lie in the
   // memory of `device`, the one that `pipeline` carries; the stage works in its compute queue. All references
-  // outlive the executor.
-  Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress,
-           Device& device);
+  // outlive the executor. `lender`: an executor of the same stage whose stash memory this one uses as well,
+  // as the two never run at the same time; it outlives this one.
+  Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage, Progress& progress, Device& device,
+           const Executor* lender = nullptr);
   Executor(const Schedule& schedule, Communicator& pipeline, Stage& stage,
            Progress& progress);  // host memory
   ~Executor();

@@ -16,7 +16,8 @@ std::size_t aligned(std::size_t bytes) {
 
 }  // namespace
 
-StashStore::StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage, Device& device)
+StashStore::StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage, Device& device,
+                       const StashStore* lender)
     : pipeline_(pipeline),
       stage_(stage),
       device_(device),
@@ -26,7 +27,9 @@ StashStore::StashStore(const Schedule& schedule, Communicator& pipeline, const S
   LACUNA_ASSERT(pipeline.size() == static_cast<int>(schedule.ranks.size()));
   const RankTable& table = schedule.ranks[static_cast<std::size_t>(pipeline.rank())];
   partner_ = table.partner;
-  arena_ = DeviceBytes(device, lay_out_own(schedule, table, stage));
+  slots_bytes_ = lay_out_own(schedule, table, stage);
+  if (!lender || lender->slots_bytes_ < slots_bytes_) arena_ = DeviceBytes(device, slots_bytes_);
+  slots_ = arena_.data() || !lender ? arena_.data() : lender->slots_;
   size_buffers(table);
   open_guest_area(schedule, lay_out_guests(table, stage));
 }
@@ -130,7 +133,7 @@ StashPieces StashStore::present(const Action& action) {
   for (std::size_t piece = 0; piece < pieces_.size(); ++piece) {
     const Slot& slot = own_slot(action.slots[piece]);
     check_content(slot, action, static_cast<int>(piece), "own");
-    pieces_[piece] = arena_.data() + slot.offset;
+    pieces_[piece] = slots_ + slot.offset;
   }
   return pieces_;
 }
@@ -144,7 +147,7 @@ void StashStore::evict(const Action& action) {
   Slot& to = guests_.at(static_cast<std::size_t>(action.guest));
   check_content(from, action, action.piece, "own");
   put(to, action, action.piece, used_at_partner_);
-  device_.copy(kEvictQueue, window_->base(partner_) + to.offset, arena_.data() + from.offset,
+  device_.copy(kEvictQueue, window_->base(partner_) + to.offset, slots_ + from.offset,
                stage_.piece_bytes(action.stage, action.piece));
   clear(from);
 }
@@ -154,7 +157,7 @@ void StashStore::load(const Action& action) {
   Slot& to = own_slot(action.slots[0]);
   check_content(from, action, action.piece, "guest");
   put(to, action, action.piece, own_high_water_);
-  device_.copy(kLoadQueue, arena_.data() + to.offset, window_->base(partner_) + from.offset,
+  device_.copy(kLoadQueue, slots_ + to.offset, window_->base(partner_) + from.offset,
                stage_.piece_bytes(action.stage, action.piece));
   clear(from);
 }

@@ -19,7 +19,10 @@ namespace lacuna {
 class StashStore {
  public:
   // Collective over `pipeline`. A slot is as large as the largest piece that the table ever puts there.
-  StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage, Device& device);
+  // `lender`: a store on the same device whose slots this one uses too, where they are room enough; it
+  // outlives this one, and while one of them holds a stash the other holds none. Null: memory of its own.
+  StashStore(const Schedule& schedule, Communicator& pipeline, const Stage& stage, Device& device,
+             const StashStore* lender = nullptr);
 
   // The stash of a compute action, one pointer a piece. `arrive` takes the slots, which must be free;
   // `present` requires that this stash lies in them; `leave` gives them back.
@@ -70,7 +73,9 @@ class StashStore {
   bool told_ = false;
   std::size_t boundary_bytes_ = 0, boundary_stride_ = 0;
   std::vector<Slot> own_, guests_;  // guests_: our pieces in the partner's area
-  DeviceBytes arena_;
+  DeviceBytes arena_;               // empty: the lender's
+  std::byte* slots_ = nullptr;      // where the own slots begin
+  std::size_t slots_bytes_ = 0;
   std::unique_ptr<SharedWindow> window_;
   Buffers receive_, send_;
   std::vector<std::byte*> pieces_;  // what the last StashPieces points at

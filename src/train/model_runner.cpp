@@ -106,11 +106,19 @@ struct ModelRunner::State {
     if (pass.executor) return *pass.executor;
     pass.schedule = make_forward_schedule(options.pp, count, options.pieces);
     pass.executor = std::make_unique<Executor>(pass.schedule, context.model_pp(), stage, context.progress,
-                                               *context.device);
+                                               *context.device, stash_lender());
     StepBatch trial = batch;
     trial.gradients = false;
     rehearse(*pass.executor, std::move(trial));
     return *pass.executor;
+  }
+
+  // A pass keeps one stash at a time, and no step is under way meanwhile: it lies where a step's lie.
+  const Executor* stash_lender() const {
+    if (executor) return executor.get();
+    for (const auto& [count, pass] : forward_only)
+      if (pass.executor) return pass.executor.get();
+    return nullptr;
   }
 
   // The executor of a whole step over such a batch, ready to run.

@@ -76,6 +76,56 @@ TEST(Executor, EveryScheduleGivesTheSameResultInTheMemoryOfItsTable) {
   EXPECT_GT(evictions, 1000);  // stashes did travel
 }
 
+// Bytes that were ever asked for.
+class CountingDevice final : public Device {
+ public:
+  std::size_t asked = 0;
+  std::byte* allocate(std::size_t bytes) override {
+    asked += bytes;
+    return host_.allocate(bytes);
+  }
+  void release(std::byte* data) noexcept override { host_.release(data); }
+  Queue open_queue() override { return host_.open_queue(); }
+  Mark mark(Queue queue) override { return host_.mark(queue); }
+  void wait(Queue queue, Mark mark) override { host_.wait(queue, mark); }
+  void recycle_marks() override { host_.recycle_marks(); }
+  void copy(Queue queue, std::byte* to, const std::byte* from, std::size_t bytes) override {
+    host_.copy(queue, to, from, bytes);
+  }
+  void finish(Queue queue) override { host_.finish(queue); }
+  DeviceCounters counters() const override { return host_.counters(); }
+
+ private:
+  HostDevice host_;
+};
+
+TEST(Executor, AForwardPassUsesTheStashesOfItsLender) {
+  const Schedule steps = make_schedule("1f1b", 1, 3, "off", 2), pass = make_forward_schedule(1, 5, 2);
+  const auto world = single_rank();
+  Progress progress;
+  CountingDevice device;
+  FakeStage stage(1, 2, {});
+  Executor step(steps, *world, stage, progress, device);
+  EXPECT_GT(device.asked, 0u);
+  const std::size_t before = device.asked;
+  Executor evaluation(pass, *world, stage, progress, device, &step);
+  EXPECT_EQ(device.asked, before);
+  for (int i = 0; i < 3; ++i) {
+    stage.begin_step(i);
+    step.run();
+    if (i == 0) evaluation.run();
+  }
+  stage.losses.clear();
+  FakeStage alone(1, 2, {});
+  Executor plain(steps, *world, alone, progress, device);
+  EXPECT_GT(device.asked, before);
+  for (int i = 0; i < 3; ++i) {
+    alone.begin_step(i);
+    plain.run();
+  }
+  EXPECT_EQ(stage.gradients, alone.gradients);
+}
+
 TEST(Executor, PiecesMayDifferInSize) {
   const FakeOutcome serial = test::serial_outcome(6, 13, 3);
   for (const Kind kind : kKinds) {
