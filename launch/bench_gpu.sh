@@ -3,16 +3,18 @@
 # --decode: decoding instead, dense, over a curve of zeros and carved, as a kernel for each phase and as one kernel. With
 # --baseline SCRIPT (a Python program that takes SHAPE MICRO_BATCH SEQ, or SHAPE CONTEXT for decoding, and prints its
 # tokens/s) that runs in the same job right after each shape. With --memory: predicted and measured peaks of many
-# configurations instead, layouts as virtual ranks of the one GPU, several at a time.
+# configurations instead, layouts as virtual ranks of the one GPU, several at a time. With --carve: the seconds that
+# carving takes, by phase, twice: the second time the model's files are surely in memory.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 usage() {
   cat <<'TEXT'
-usage: launch/bench_gpu.sh [--program PATH] [--memory | --decode] [--baseline SCRIPT [ARGUMENT]...]
+usage: launch/bench_gpu.sh [--program PATH] [--memory | --decode | --carve] [--baseline SCRIPT [ARGUMENT]...]
   --program   the built lacuna (default: build/gpu/lacuna, else build/lacuna)
   --memory    memory of 16 configurations instead of speed (about 80 GB of GPU memory in all)
   --decode    decoding instead of training
+  --carve     carving a random 7B (32 x 4096, FFN 11008; 14 GB of disk) by calibration alone, without saving it
   --baseline  what to run beside it, e.g. --baseline torch_train.py compile
 TEXT
 }
@@ -27,6 +29,7 @@ while [ $# -gt 0 ]; do
     --program) [ $# -ge 2 ] || die 64 "--program needs a path"; PROGRAM=$2; shift ;;
     --memory) JOB=memory ;;
     --decode) JOB=decoding ;;
+    --carve) JOB=carving ;;
     --baseline) shift; BASELINE=("$@"); break ;;
     *) usage; die 64 "unknown argument $1" ;;
   esac
@@ -68,6 +71,16 @@ prepare() {
     > "$WORK/7bx4.ini"
   printf '[model]\nhidden = 1024\nffn = 2816\nlayers = 12\nheads = 16\nkv-heads = 4\nvocab = 32000\nmax-positions = 4096\n' \
     > "$WORK/12x1024.ini"
+}
+
+carving() {
+  prepare
+  python3 "$ROOT/tests/support/tools/random_hf_folder.py" "$WORK/7b" 32 4096 11008 32 32 32000
+  for _ in first second; do
+    "$PROGRAM" recipe cmoe -m "$WORK/7b" --data "$WORK/tokens.h5" -o "$WORK/carved.run" --force --device cuda --dtype bf16 \
+      --seq-len 512 --micro-batch 2 --global-batch 4 --threads "$(nproc)" --steps 0 --save-final false 2>&1 |
+      grep -E 'calibration:|error'
+  done
 }
 
 # train NAME FLAGS...: NAME.json, NAME.log; what it cannot do it says in its row.
