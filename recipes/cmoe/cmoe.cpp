@@ -194,7 +194,9 @@ class Cmoe : public Recipe {
       for (std::int64_t parts = 0; parts <= most; ++parts) {
         const RoutedFfn routed = options_.routed(run.parent, {parts});
         const std::int64_t shared = routed_layer(routed, e.ffn.neurons(), layer).shared;
-        const bool guarded = !options_.guard || shared >= std::ssize(e.super_neurons);
+        // Guarded neurons want room, but no more of it than equal layers have.
+        const bool guarded =
+            !options_.guard || parts >= options_.shared || shared >= std::ssize(e.super_neurons);
         loss[parts] = guarded ? ascending.narrow(0, 0, e.ffn.neurons() - shared).sum().item<double>()
                               : std::numeric_limits<double>::infinity();
       }

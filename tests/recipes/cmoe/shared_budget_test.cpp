@@ -81,5 +81,12 @@ TEST(SpreadShared, KeepsTheNumberOfActiveNeurons) {
   EXPECT_EQ(spread.routed.active, equal.routed.active);
 }
 
+// Guarded neurons ask for shared parts, where there are any to give.
+TEST(SpreadShared, NothingSharedStaysNothing) {
+  const Outcome none = carve(small_options(1, 1, 1), small_carving({{"cmoe.shared", "0"}}));
+  EXPECT_EQ(none.routed.shared, (std::vector<std::int64_t>{0, 0, 0}));
+  EXPECT_NEAR(none.all_on, none.parent, 1e-13 * none.parent);
+}
+
 }  // namespace
 }  // namespace lacuna::test
