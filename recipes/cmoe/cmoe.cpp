@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
-#include <limits>
 
 #include "recipes/cmoe/compat.h"
 #include "recipes/cmoe/evidence.h"
@@ -183,11 +183,18 @@ class Cmoe : public Recipe {
   // world.
   std::vector<std::int64_t> spread(CalibrationRun& run, const EvidenceCollector& evidence) const {
     const auto layers = static_cast<std::size_t>(run.parent.layers);
-    const std::int64_t most = options_.most_shared(run.parent);
-    const auto choices = static_cast<std::size_t>(most + 1);
-    std::vector<double> all(layers * choices, 0.0);
+    std::vector<std::int64_t> neurons;  // of so many parts
+    for (std::int64_t parts = 0; parts <= options_.most_shared(run.parent); ++parts)
+      neurons.push_back(options_.routed(run.parent, {parts}).shared[0]);
+    std::vector<double> all(layers * neurons.size(), 0.0);
     for (const int layer : evidence.mine()) {
       const LayerEvidence e = evidence.of(layer);
+<<<<<<< /tmp/lc/carvea/src/recipes/cmoe/cmoe.cpp
+      const std::vector<double> loss =
+          shared_loss(neuron_scores(NeuronScore::Heapr, e.ffn, e.statistics, e.output_moment), neurons,
+                      options_.guard ? std::ssize(e.super_neurons) : 0, options_.shared);
+      std::copy(loss.begin(), loss.end(), all.begin() + layer * std::ssize(neurons));
+=======
       const at::Tensor scores = neuron_scores(NeuronScore::Heapr, e.ffn, e.statistics, e.output_moment);
       const at::Tensor ascending = std::get<0>(scores.sort());
       double* loss = &all[static_cast<std::size_t>(layer) * choices];
@@ -200,11 +207,12 @@ class Cmoe : public Recipe {
         loss[parts] = guarded ? ascending.narrow(0, 0, e.ffn.neurons() - shared).sum().item<double>()
                               : std::numeric_limits<double>::infinity();
       }
+>>>>>>> /tmp/lc/carvea/new.tmp
     }
     run.context.world.all_reduce_sum(all.data(), all.size(), DType::F64);
     std::vector<std::vector<double>> loss;
-    for (auto from = all.begin(); from != all.end(); from += most + 1)
-      loss.emplace_back(from, from + most + 1);
+    for (auto from = all.begin(); from != all.end(); from += std::ssize(neurons))
+      loss.emplace_back(from, from + std::ssize(neurons));
     std::vector<std::int64_t> parts = spread_shared(loss, options_.shared * run.parent.layers);
     if (run.context.is_main()) log_info("shared parts of each layer: {}", fmt::join(parts, " "));
     return parts;

@@ -1,11 +1,27 @@
 #include "recipes/cmoe/shared_budget.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include "src/base/error.h"
 
 namespace lacuna {
+
+std::vector<double> shared_loss(const at::Tensor& scores, const std::vector<std::int64_t>& neurons,
+                                std::int64_t guarded, std::int64_t equal) {
+  const at::Tensor ascending = std::get<0>(scores.sort());
+  std::vector<double> out;
+  for (std::int64_t parts = 0; parts < std::ssize(neurons); ++parts) {
+    const std::int64_t shared = neurons[static_cast<std::size_t>(parts)];
+    const bool room = parts >= equal || shared >= guarded;
+    out.push_back(room ? ascending.narrow(0, 0, scores.numel() - shared).sum().item<double>()
+                       : std::numeric_limits<double>::infinity());
+  }
+  return out;
+}
 
 std::vector<std::int64_t> spread_shared(const std::vector<std::vector<double>>& loss, std::int64_t total) {
   constexpr double kNone = std::numeric_limits<double>::infinity();

@@ -3,10 +3,18 @@
 // in another leaves the number of active neurons as it is.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 
 namespace lacuna {
+
+// What a layer costs with 0, 1, … shared parts, of neurons[0], neurons[1], … neurons: the scores [neurons]
+// F64 of those that are not shared, added up. Infinite where `guarded` neurons have less room than they need
+// and less than in `equal` parts, which every layer may have.
+std::vector<double> shared_loss(const at::Tensor& scores, const std::vector<std::int64_t>& neurons,
+                                std::int64_t guarded, std::int64_t equal);
 
 // loss[layer][parts]: what a layer with so many shared parts costs, infinite where it cannot have them; the
 // layers' costs add up. Returns the counts of least cost among all that sum to `total`, exactly (by dynamic
