@@ -189,25 +189,10 @@ class Cmoe : public Recipe {
     std::vector<double> all(layers * neurons.size(), 0.0);
     for (const int layer : evidence.mine()) {
       const LayerEvidence e = evidence.of(layer);
-<<<<<<< /tmp/lc/carvea/src/recipes/cmoe/cmoe.cpp
       const std::vector<double> loss =
           shared_loss(neuron_scores(NeuronScore::Heapr, e.ffn, e.statistics, e.output_moment), neurons,
                       options_.guard ? std::ssize(e.super_neurons) : 0, options_.shared);
       std::copy(loss.begin(), loss.end(), all.begin() + layer * std::ssize(neurons));
-=======
-      const at::Tensor scores = neuron_scores(NeuronScore::Heapr, e.ffn, e.statistics, e.output_moment);
-      const at::Tensor ascending = std::get<0>(scores.sort());
-      double* loss = &all[static_cast<std::size_t>(layer) * choices];
-      for (std::int64_t parts = 0; parts <= most; ++parts) {
-        const RoutedFfn routed = options_.routed(run.parent, {parts});
-        const std::int64_t shared = routed_layer(routed, e.ffn.neurons(), layer).shared;
-        // Guarded neurons want room, but no more of it than equal layers have.
-        const bool guarded =
-            !options_.guard || parts >= options_.shared || shared >= std::ssize(e.super_neurons);
-        loss[parts] = guarded ? ascending.narrow(0, 0, e.ffn.neurons() - shared).sum().item<double>()
-                              : std::numeric_limits<double>::infinity();
-      }
->>>>>>> /tmp/lc/carvea/new.tmp
     }
     run.context.world.all_reduce_sum(all.data(), all.size(), DType::F64);
     std::vector<std::vector<double>> loss;

@@ -82,7 +82,6 @@ TEST(SpreadShared, KeepsTheNumberOfActiveNeurons) {
   EXPECT_EQ(spread.routed.active, equal.routed.active);
 }
 
-<<<<<<< /tmp/lc/carvea/src/tests/recipes/cmoe/shared_budget_test.cpp
 TEST(SharedLoss, IsWhatIsNotSharedAndHasRoomForGuardedNeurons) {
   constexpr double kNone = std::numeric_limits<double>::infinity();
   const at::Tensor scores = at::tensor({4.0, 16.0, 1.0, 8.0, 2.0}, at::kDouble);
@@ -94,9 +93,6 @@ TEST(SharedLoss, IsWhatIsNotSharedAndHasRoomForGuardedNeurons) {
   EXPECT_EQ(shared_loss(scores, {0, 1, 3, 5}, 4, 0), (Losses{31, 15, 3, 0}));
 }
 
-=======
-// Guarded neurons ask for shared parts, where there are any to give.
->>>>>>> /tmp/lc/carvea/new.tmp
 TEST(SpreadShared, NothingSharedStaysNothing) {
   const Outcome none = carve(small_options(1, 1, 1), small_carving({{"cmoe.shared", "0"}}));
   EXPECT_EQ(none.routed.shared, (std::vector<std::int64_t>{0, 0, 0}));
