@@ -38,7 +38,15 @@ done
 [ -x "$PROGRAM" ] || die 69 "$PROGRAM is not there: launch/gpu_test.sh --build-only makes build/gpu/lacuna"
 
 beside() {
-  if [ ${#BASELINE[@]} -gt 0 ]; then python3 "${BASELINE[@]}" "$@" 2> /dev/null | tail -n 1 | sed 's/^/    baseline: /'; fi
+  local said errors
+  [ ${#BASELINE[@]} -gt 0 ] || return 0
+  errors=$(mktemp)
+  if said=$(python3 "${BASELINE[@]}" "$@" 2> "$errors"); then
+    echo "    baseline: $(tail -n 1 <<< "$said")"
+  else
+    echo "    baseline failed: $(tail -n 1 "$errors")"
+  fi
+  rm -f "$errors"
 }
 
 decoding() {
