@@ -76,6 +76,8 @@ void report_end(const TrainingJob& job, const TrainResult& result, const Json& r
                          result.stopped ? "stopped on request, saved" : "done"});
   if (job.json)
     print_json(result_json(result, report, gpus), "lacuna.train.v1");
+  else if (result.checkpoint.empty())
+    log_info("{} steps done, nothing saved", result.steps);
   else
     log_info("{} steps done; {}\nnext: lacuna export -m {} -o MODEL", result.steps, result.checkpoint,
              job.out);
