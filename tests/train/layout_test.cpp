@@ -31,7 +31,7 @@ std::vector<TrainOptions> variants(int pp, int tp, int dp) {
   };
   add("1f1b", "off", 1, false, pp == 2);
   if (pp == 1) add("1f1b", "off", 1, true, false);
-  if (pp == 1) add("1f1b", "off", 1, false, true);
+  if (pp == 1 && tp * dp <= 2) add("1f1b", "off", 1, false, true);
   if (pp > 1) add("gpipe", "off", 1, pp % 2 == 0, pp % 2 == 1);
   if (pp > 3) add("1f1b", "tight", 1, pp == 5, pp % 4 == 0);
   if (pp == 4 || pp == 6) add("1f1b", "loose", 2, false, pp == 6);
