@@ -31,13 +31,18 @@ ModelRunner& CalibrationRun::parent_model() {
   return *parent_model_;
 }
 
+template <class Show>
+void CalibrationRun::each_pass(const char* phase, std::int64_t first, std::int64_t count, Show&& show) {
+  clock.in(phase, [&] {
+    for (std::int64_t pass = first; pass < first + count; ++pass) show(batches.train(pass));
+  });
+}
+
 void CalibrationRun::show_inputs(std::int64_t first, std::int64_t count,
                                  const LlamaStage::TokenObserver& observer) {
   ModelRunner& model = parent_model();
-  clock.in("inputs", [&] {
-    for (std::int64_t pass = first; pass < first + count; ++pass)
-      model.calibrate_inputs(batches.train(pass), observer);
-  });
+  each_pass("inputs", first, count,
+            [&](StepBatch batch) { model.calibrate_inputs(std::move(batch), observer); });
 }
 
 void CalibrationRun::show_inputs(const ModelConfig& config, const SlabSource& weights,
@@ -45,29 +50,22 @@ void CalibrationRun::show_inputs(const ModelConfig& config, const SlabSource& we
                                  const LlamaStage::TokenObserver& observer) {
   ModelRunner model(context, options, config, ModelUse::Frozen);
   clock.in("child", [&] { model.load(weights, false, ready); });
-  clock.in("child's inputs", [&] {
-    for (std::int64_t pass = first; pass < first + count; ++pass)
-      model.calibrate_inputs(batches.train(pass), observer);
-  });
+  each_pass("child's inputs", first, count,
+            [&](StepBatch batch) { model.calibrate_inputs(std::move(batch), observer); });
   model.close();
 }
 
 void CalibrationRun::show_products(std::int64_t first, std::int64_t count,
                                    const LlamaStage::FfnObserver& observer) {
   ModelRunner& model = parent_model();
-  clock.in("products", [&] {
-    for (std::int64_t pass = first; pass < first + count; ++pass)
-      model.calibrate(batches.train(pass), observer);
-  });
+  each_pass("products", first, count, [&](StepBatch batch) { model.calibrate(std::move(batch), observer); });
 }
 
 void CalibrationRun::show_output_grads(std::int64_t first, std::int64_t count,
                                        const LlamaStage::TokenObserver& observer) {
   ModelRunner& model = parent_model();
-  clock.in("gradients", [&] {
-    for (std::int64_t pass = first; pass < first + count; ++pass)
-      model.calibrate_output_grads(batches.train(pass), observer);
-  });
+  each_pass("gradients", first, count,
+            [&](StepBatch batch) { model.calibrate_output_grads(std::move(batch), observer); });
 }
 
 TensorSource CalibrationRun::resident() {

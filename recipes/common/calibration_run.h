@@ -56,6 +56,9 @@ class CalibrationRun {
   void close();
 
  private:
+  // show(batch) for each of these passes, timed as `phase`.
+  template <class Show>
+  void each_pass(const char* phase, std::int64_t first, std::int64_t count, Show&& show);
   ModelRunner& parent_model();
   std::unique_ptr<ModelRunner> parent_model_;
 };
