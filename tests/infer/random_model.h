@@ -26,6 +26,20 @@ inline ModelConfig small_config(Activation activation) {
   return config;
 }
 
+// The same with five experts, and other numbers of active ones and shared neurons in each layer.
+inline ModelConfig routed_config(RouterKind kind, Activation activation = Activation::Silu) {
+  ModelConfig config = small_config(activation);
+  RoutedFfn& r = config.routed;
+  r.experts = 5;
+  r.active = {2, 3, 1};
+  r.shared = {11, 0, 40};
+  r.router = kind;
+  r.rank = r.has_rows() ? 3 : 0;
+  r.seed = 9;
+  config.complete_and_check("routed model");
+  return config;
+}
+
 // Changes a weight while the model is made: (parameter name, row, column, value) -> value, in the canonical
 // shape of the parameter, also where it is stored in a bundle.
 using Change =

@@ -16,19 +16,6 @@ using namespace test;
 constexpr RouterKind kKinds[] = {RouterKind::Linear, RouterKind::LowRank, RouterKind::Neuron,
                                  RouterKind::Oracle, RouterKind::Random,  RouterKind::None};
 
-ModelConfig routed_config(RouterKind kind, Activation activation = Activation::Silu) {
-  ModelConfig config = small_config(activation);
-  RoutedFfn& r = config.routed;
-  r.experts = 5;
-  r.active = {2, 3, 1};
-  r.shared = {11, 0, 40};
-  r.router = kind;
-  r.rank = r.has_rows() ? 3 : 0;
-  r.seed = 9;
-  config.complete_and_check("routed model");
-  return config;
-}
-
 double largest_difference(const std::vector<float>& got, const Reference& want) {
   double largest = 0;
   for (std::size_t t = 0, i = 0; t < want.logits.size(); ++t)

@@ -14,19 +14,6 @@ using namespace test;
 constexpr RouterKind kKinds[] = {RouterKind::Linear, RouterKind::LowRank, RouterKind::Neuron,
                                  RouterKind::Random, RouterKind::None};
 
-ModelConfig routed_config(RouterKind kind, Activation activation = Activation::Silu) {
-  ModelConfig config = small_config(activation);
-  RoutedFfn& r = config.routed;
-  r.experts = 5;
-  r.active = {2, 3, 1};
-  r.shared = {11, 0, 40};
-  r.router = kind;
-  r.rank = r.has_rows() ? 3 : 0;
-  r.seed = 9;
-  config.complete_and_check("routed model");
-  return config;
-}
-
 // Routers of all kinds in fp32, whose choices no rounding changes in these models; in bf16 those that choose
 // without looking.
 void check_routed(const ModelConfig& config, DType dtype, const Change& change, const std::string& what) {
