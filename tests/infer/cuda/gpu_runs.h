@@ -57,4 +57,20 @@ inline void expect_close(const std::vector<float>& got, const Reference& want, c
     ASSERT_NEAR(got[i], want.logits[i / vocab][i % vocab], bound) << what << ", token " << i / vocab;
 }
 
+// Twenty tokens, one by one: every logit within bound(largest of its token) of the CPU's.
+template <class Bound>
+void expect_alike(RandomModel& gpu, RandomModel& cpu, Bound&& bound, const std::string& what) {
+  for (std::int32_t t = 0; t < 20; ++t) {
+    const std::int32_t id = t * 2;
+    gpu.backend().step({&id, 1}, t);
+    cpu.backend().step({&id, 1}, t);
+    const ConstRows got = gpu.backend().logits(0, 1), want = cpu.backend().logits(0, 1);
+    const std::int64_t vocab = small_config(Activation::Silu).vocab;
+    double size = 0;
+    for (std::int64_t i = 0; i < vocab; ++i) size = std::max(size, std::abs(double{want.row(0)[i]}));
+    for (std::int64_t i = 0; i < vocab; ++i)
+      ASSERT_NEAR(got.row(0)[i], want.row(0)[i], bound(size)) << what << ", token " << t;
+  }
+}
+
 }  // namespace lacuna::test

@@ -201,16 +201,8 @@ TEST(CudaRoutedRandomModel, IsTheModelOfTheCpu) {
     const GpuOptions fp32{"fp32"};
     const std::unique_ptr<RandomModel> gpu = make_random_gpu_model(config, fp32, "sparse", 100);
     const std::unique_ptr<RandomModel> cpu = make_random_model(config, DType::F32, "sparse", 1, 100);
-    for (std::int32_t t = 0; t < 20; ++t) {
-      const std::int32_t id = t * 2;
-      gpu->backend().step({&id, 1}, t);
-      cpu->backend().step({&id, 1}, t);
-      const ConstRows got = gpu->backend().logits(0, 1), want = cpu->backend().logits(0, 1);
-      double size = 0;
-      for (std::int64_t i = 0; i < 53; ++i) size = std::max(size, std::abs(double{want.row(0)[i]}));
-      for (std::int64_t i = 0; i < 53; ++i)
-        ASSERT_NEAR(got.row(0)[i], want.row(0)[i], 2 * close_bound(config, 0, size)) << name_of(kind);
-    }
+    expect_alike(
+        *gpu, *cpu, [&](double size) { return 2 * close_bound(config, 0, size); }, name_of(kind));
     for (std::size_t layer = 0; layer < 3; ++layer)
       EXPECT_EQ(gpu->backend().statistics().layers[layer].up_rows,
                 cpu->backend().statistics().layers[layer].up_rows);
