@@ -223,9 +223,10 @@ configure() {  # configure PRESET [FLAGS]: into build for release, build/PRESET 
   if [ "$KIND" = cuda ] && [ "$preset" = release ]; then
     flags=(-DLACUNA_CUDA=ON "-DCUDAToolkit_ROOT=$(toolchain_folder)/cuda")
   fi
+  if [ "${CI:-}" = true ]; then flags+=(-DLACUNA_WERROR=ON); fi
   # Settings of the machine that would reach past the packages on the list.
   (cd "$ROOT" && env -u LIBRARY_PATH -u CPATH -u CMAKE_PREFIX_PATH \
-    cmake --preset "$preset" "-DLACUNA_TORCH=$(toolchain_folder)/torch" "${flags[@]}" "$@")
+    cmake --preset "$preset" "-DLACUNA_TORCH=$(toolchain_folder)/torch" ${flags[@]+"${flags[@]}"} "$@")
 }
 
 build() {  # build PRESET [TARGET...]
