@@ -1,11 +1,19 @@
 #!/bin/bash
-# The quickstart in a bare Debian 12: a debootstrap'ed folder with nothing but its base, a clean clone inside, then the
-# same again without network. Taken along from this machine are name resolution, certificates and the settings of apt
-# and pip, nothing else. Exit 77: cannot run here.
-#   tests/fresh/run.sh [--build-only]
+# The quickstart in a bare Debian 12 or Ubuntu 24.04: a debootstrap'ed folder with nothing but its base, a clean clone
+# inside, then the same again without network. Taken along from this machine are name resolution, certificates and the
+# settings of apt and pip, nothing else. Exit 77: cannot run here.
+#   tests/fresh/run.sh [--ubuntu] [--build-only]
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
-MODE=${1:-}
+DISTRIBUTION="Debian 12"
+MODE=
+for word in "$@"; do
+  case $word in
+    --ubuntu) DISTRIBUTION="Ubuntu 24.04" ;;
+    --build-only) MODE=$word ;;
+    *) echo "usage: tests/fresh/run.sh [--ubuntu] [--build-only]"; exit 64 ;;
+  esac
+done
 
 cannot() {
   echo "fresh system: left out ($*)"
@@ -35,16 +43,22 @@ timed() {  # timed TEXT COMMAND...
   echo "fresh system: $text … $((SECONDS - started)) s"
 }
 
-# The mirror this machine's own apt uses for Debian 12, or Debian's.
+# mirror debian|ubuntu: what this machine's own apt uses, or the distribution's own.
 mirror() {
   local uri
   uri=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb  *\(\[[^]]*\] *\)*\([^ ]*\) .*/\2/p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null | grep '/debian/*$' | head -n 1) || true
-  echo "${uri:-http://deb.debian.org/debian}"
+    /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null | grep "/$1/*\$" | head -n 1) || true
+  if [ "$1" = debian ]; then echo "${uri:-http://deb.debian.org/debian}"; else echo "${uri:-http://archive.ubuntu.com/ubuntu}"; fi
 }
 
 bootstrap() {
-  debootstrap --variant=minbase bookworm "$SYSTEM" "$(mirror)" > "$SYSTEM.log" 2>&1 || {
+  local what=(bookworm "$SYSTEM" "$(mirror debian)")
+  if [ "$DISTRIBUTION" = "Ubuntu 24.04" ]; then
+    # An older debootstrap knows neither the suite nor, without the package ubuntu-keyring, its signatures.
+    what=(--components=main,universe noble "$SYSTEM" "$(mirror ubuntu)" /usr/share/debootstrap/scripts/gutsy)
+    [ -f /usr/share/keyrings/ubuntu-archive-keyring.gpg ] || what=(--no-check-gpg "${what[@]}")
+  fi
+  debootstrap --variant=minbase "${what[@]}" > "$SYSTEM.log" 2>&1 || {
     tail -n 20 "$SYSTEM.log"
     rm -f "$SYSTEM.log"
     exit 1
@@ -114,7 +128,7 @@ check_libraries() {
     exit $bad'
 }
 
-timed "Debian 12" bootstrap
+timed "$DISTRIBUTION" bootstrap
 timed "a clean clone inside" take_along
 timed "quickstart --cpu --yes" inside ./launch/quickstart.sh --cpu --yes $MODE
 timed "quickstart again, without network" without_network ./launch/quickstart.sh --cpu --yes --offline $MODE
