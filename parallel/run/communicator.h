@@ -57,7 +57,8 @@ class Communicator {
   virtual Communicator& control() { return *this; }
 
   // Collective, with the same list on every rank: prepares channels, so that no later transfer has to wait
-  // for its connection. Channels that are there already stay. NCCL needs this before the first transfer.
+  // for its connection. A channel stands there as often as transfers of it may be under way together.
+  // Channels that are there already stay. NCCL needs this before the first transfer.
   virtual void connect(std::span<const Channel> channels) { static_cast<void>(channels); }
   // The queue in which the transfers of a channel of this rank run.
   virtual Queue queue_of(const Channel& channel) {

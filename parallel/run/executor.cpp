@@ -38,13 +38,15 @@ Channel channel_of(int rank, const TransferLink& link) {
   return link.send ? Channel{rank, link.peer, tag} : Channel{link.peer, rank, tag};
 }
 
-// Of all ranks, so that everybody connects in one order.
+// Of all ranks, so that everybody connects in one order; one entry a transfer.
 std::vector<Channel> channels_of(const Schedule& schedule) {
-  std::set<Channel> all;
+  std::vector<Channel> all;
   for (int rank = 0; rank < static_cast<int>(schedule.ranks.size()); ++rank) {
-    for (const TransferLink& link : rank_links(schedule, rank).transfers) all.insert(channel_of(rank, link));
+    for (const TransferLink& link : rank_links(schedule, rank).transfers)
+      if (link.send) all.push_back(channel_of(rank, link));
   }
-  return {all.begin(), all.end()};
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 }  // namespace

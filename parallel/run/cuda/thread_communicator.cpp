@@ -63,8 +63,12 @@ ThreadCommunicator::ThreadCommunicator(Communicator& host, StreamDevice& device,
 }
 
 void ThreadCommunicator::connect(std::span<const Channel> channels) {
-  for (const Channel& channel : channels) {
-    if (channel.from == rank() || channel.to == rank()) line(channel);
+  std::map<Channel, int> wanted;
+  for (const Channel& channel : channels)
+    if (channel.from == rank() || channel.to == rank()) ++wanted[channel];
+  for (const auto& [channel, together] : wanted) {
+    Line& at = line(channel);
+    for (; at.events < together; ++at.events) at.spare.push_back(device_.new_event());
   }
 }
 
@@ -79,7 +83,10 @@ ThreadCommunicator::Line& ThreadCommunicator::line(const Channel& channel) {
 }
 
 cudaEvent_t ThreadCommunicator::take_event(Line& line) {
-  if (line.spare.empty()) return device_.new_event();
+  if (line.spare.empty()) {
+    ++line.events;
+    return device_.new_event();
+  }
   const cudaEvent_t event = line.spare.back();
   line.spare.pop_back();
   return event;

@@ -45,6 +45,7 @@ class ThreadCommunicator final : public DeviceCommunicator {
     Queue queue = kComputeQueue;
     std::deque<ThreadTransfer*> open;  // posted, not ended
     std::vector<cudaEvent_t> spare;
+    int events = 0;                // spare or in use
     std::int64_t taken = 0;        // sender: copies that its queue waits for
     std::deque<cudaEvent_t> lent;  // receiver: events that the sender may not have waited for yet
     std::int64_t returned = 0;     // receiver: how many came back
