@@ -17,12 +17,14 @@ at::Tensor norms_by_expert(const at::Tensor& rows, const at::Tensor& inputs, std
   return at::linalg_vector_norm(values.reshape({inputs.size(0), -1, rank}), 2, at::IntArrayRef({2}));
 }
 
-// The leading `rank` combinations of `rows` [n, hidden] under E[xxᵀ]: Uᵀ rows.
+// The leading `rank` combinations of `rows` [n, hidden] under E[xxᵀ]: Uᵀ rows. Solvers return vectors with
+// either sign: the largest component is made positive, so that every device finds the same.
 at::Tensor leading(const at::Tensor& rows, const at::Tensor& second, std::int64_t rank) {
   const at::Tensor moment = at::linalg_multi_dot({rows, second, rows.t()});
   const at::Tensor vectors = std::get<1>(at::linalg_eigh(moment));  // ascending
   const at::Tensor chosen = vectors.narrow(1, vectors.size(1) - rank, rank);
-  return at::matmul(chosen.t(), rows);
+  const at::Tensor largest = chosen.gather(0, chosen.abs().argmax(0, true));
+  return at::matmul((chosen * largest.sign()).t(), rows);
 }
 
 }  // namespace
