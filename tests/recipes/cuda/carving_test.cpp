@@ -28,7 +28,10 @@ void expect_same_carving(const Settings& settings) {
   EXPECT_EQ(gpu.routed, cpu.routed);
   EXPECT_EQ(gpu.passes, cpu.passes);
   EXPECT_NEAR(gpu.parent, cpu.parent, 1e-11 * cpu.parent);
-  EXPECT_NEAR(gpu.all_on, gpu.parent, 1e-11 * gpu.parent);
+  if (cpu.routed.router == RouterKind::None)  // what is off stays off
+    EXPECT_NEAR(gpu.loss, cpu.loss, solution_bound() * cpu.loss);
+  else
+    EXPECT_NEAR(gpu.all_on, gpu.parent, 1e-11 * gpu.parent);
   for (const auto& [name, values] : cpu.weights)
     if (is_reordered(name)) {  // the same neurons, in the same places
       EXPECT_EQ(gpu.weights.at(name), values) << name;
