@@ -193,7 +193,7 @@ __global__ void __launch_bounds__(kThreads, 1) decode_token_kernel(const DecodeT
     }
     all.meet();
     finish_linear<W, kTokenDepth>(layer.output, stream, block);
-    const DecodeMatrix& next = i + 1 < call.count ? layer_at(i + 1).qkv.weight : call.head.weight;
+    const DecodeMatrix next = i + 1 < call.count ? layer_at(i + 1).qkv.weight : call.head.weight;
     if (call.routed)
       routed_ffn<W>(layer, next, stream, all, block);
     else if (call.neuron_major)
