@@ -9,7 +9,7 @@ namespace lacuna {
 namespace {
 
 void add_to(std::vector<double>& sums, const at::Tensor& values) {
-  const at::Tensor flat = values.contiguous();
+  const at::Tensor flat = values.to(at::kCPU).contiguous();
   sums.resize(static_cast<std::size_t>(flat.numel()), 0.0);
   const double* from = flat.const_data_ptr<double>();
   for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += from[i];

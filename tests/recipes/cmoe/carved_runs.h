@@ -7,13 +7,9 @@
 #include <vector>
 
 #include "recipes/recipe.h"
-#include "tests/train/support/small_run.h"
+#include "tests/recipes/small_parent.h"
 
 namespace lacuna::test {
-
-// Three layers, trained for three steps in one process, once for the whole test program.
-ModelConfig parent_model();
-const GlobalTensors& parent_tensors();
 
 // Values of the recipe's options by name.
 using Settings = std::map<std::string, std::string>;
