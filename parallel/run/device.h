@@ -5,9 +5,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 
+#include "src/base/error.h"
+
 namespace lacuna {
+
+// A device has not as much memory as was wanted.
+class DeviceMemoryError : public Error {
+ public:
+  explicit DeviceMemoryError(std::string text) : Error(ErrorKind::NoFit, std::move(text)) {}
+};
 
 // Queues are numbered. The first three exist on every device, communicators open more for their transfers.
 using Queue = int;
@@ -27,7 +36,7 @@ struct DeviceCounters {
 class Device {
  public:
   virtual ~Device() = default;
-  // Zero-filled and aligned to 64 bytes at least; Error(NoFit) when there is not enough.
+  // Zero-filled and aligned to 64 bytes at least; DeviceMemoryError when there is not enough.
   virtual std::byte* allocate(std::size_t bytes) = 0;
   virtual void release(std::byte* data) noexcept = 0;
 

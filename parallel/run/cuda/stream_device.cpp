@@ -41,7 +41,9 @@ std::byte* StreamDevice::allocate(std::size_t bytes) {
     cudaGetLastError();  // so that it is not found again
     std::size_t available = 0, total = 0;
     LACUNA_CUDA_CALL(cudaMemGetInfo(&available, &total));
-    fail(ErrorKind::NoFit, "GPU {}: {} bytes wanted, {} of {} are free", gpu_, bytes, available, total);
+    const auto gib = [](std::size_t count) { return static_cast<double>(count) / (1 << 30); };
+    throw DeviceMemoryError(fmt::format("GPU {}: {:.1f} GiB wanted, {:.1f} of {:.1f} are free", gpu_,
+                                        gib(bytes), gib(available), gib(total)));
   }
   cuda::check(status, "cudaMalloc");
   LACUNA_CUDA_CALL(cudaMemsetAsync(data, 0, bytes, streams_[kComputeQueue]));

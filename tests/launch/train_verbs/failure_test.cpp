@@ -5,6 +5,8 @@
 
 #include <stdexcept>
 
+#include "parallel/run/device.h"
+
 namespace lacuna {
 namespace {
 
@@ -31,6 +33,15 @@ TEST(Failure, ExhaustedMemoryIsOneLineThatSaysWhatHelps) {
   failure = describe(c10::Error(here, "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"));
   EXPECT_EQ(failure.kind, ErrorKind::NoFit);
   EXPECT_EQ(failure.text.find('\n'), std::string::npos);
+}
+
+TEST(Failure, ExhaustedMemoryOfOurOwnSaysWhatHelpsToo) {
+  const Failure failure = describe(DeviceMemoryError("GPU 0: 643.5 GiB wanted, 38.6 of 79.2 are free"));
+  EXPECT_EQ(failure.kind, ErrorKind::NoFit);
+  EXPECT_EQ(failure.text.find("the GPU's memory is exhausted: GPU 0: 643.5 GiB wanted, 38.6 of 79.2 are free; "
+                              "smaller --micro-batch"),
+            0u)
+      << failure.text;
 }
 
 TEST(Failure, OthersAreInternalAndOneLine) {

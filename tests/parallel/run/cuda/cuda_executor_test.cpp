@@ -195,7 +195,7 @@ TEST(CudaDevice, TooMuchMemoryIsNoFit) {
       FAIL() << "nothing was thrown";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::NoFit);
-      EXPECT_NE(std::string(error.what()).find(" bytes wanted, "), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find(" GiB wanted, "), std::string::npos) << error.what();
     }
     DeviceBytes enough(rank.device, 1 << 20);  // and the device still works
     EXPECT_NE(enough.data(), nullptr);
