@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "parallel/run/cuda/cuda_device.h"
 #include "parallel/run/cuda/gpus.h"
 #include "parallel/run/nccl/nccl.h"
@@ -56,6 +58,10 @@ void ParallelContext::take_gpu() {
   device = make_cuda_device(on_cuda::use_device(mine.index));
   model_device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(mine.index));
   gpu_name_ = mine.name;
+  std::int64_t on_my_node =
+      on_node.local_rank == 0 ? std::min(on_node.local_size, static_cast<int>(gpus.size())) : 0;
+  world.all_reduce_sum(&on_my_node, 1, DType::I64);
+  gpus_ = static_cast<int>(on_my_node);
   const auto door = [&](Communicator& host) {
     return on_node.threads ? make_cuda_communicator(host, *device, &progress)
                            : make_nccl_communicator(host, *device, &progress);
@@ -70,8 +76,12 @@ void ParallelContext::close() {
   world.barrier();
 }
 
+int ParallelContext::processors() const {
+  return model_device.is_cuda() ? gpus_ : world.size();
+}
+
 std::string ParallelContext::device_text() const {
-  return model_device.is_cuda() ? fmt::format("{} x {}", world.size(), gpu_name_) : "CPU";
+  return model_device.is_cuda() ? fmt::format("{} x {}", gpus_, gpu_name_) : "CPU";
 }
 
 }  // namespace lacuna

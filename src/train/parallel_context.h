@@ -41,11 +41,13 @@ struct ParallelContext {
   void close();
 
   bool is_main() const { return world.rank() == 0; }
+  int processors() const;           // GPUs of all ranks (virtual ranks share them), or ranks on CPUs
   std::string device_text() const;  // "CPU", "1 x NVIDIA H100 80GB HBM3"
 
  private:
   void take_gpu();
   std::string gpu_name_;
+  int gpus_ = 0;
   std::unique_ptr<Communicator> gpu_tp_, gpu_dp_, gpu_pp_;
 };
 

@@ -154,7 +154,7 @@ void Trainer::State::log_step(const StepNumbers& numbers, double rate, double se
   for (double v : numbers.report.l1_per_layer) mean_l1 += v / static_cast<double>(zeros.size());
   const double tokens_per_s = static_cast<double>(tokens_per_step()) / seconds;
   const double flops = tokens_per_s * flops_per_token(runner.config(), options.seq_len);
-  const double mfu = flops / (matmul_rate * context.world.size());
+  const double mfu = flops / (matmul_rate * context.processors());
   std::vector<std::pair<std::string, double>> values = {
       {"loss", numbers.loss}, {"grad_norm", numbers.grad_norm},
       {"lr", rate},           {"tokens_per_s", tokens_per_s},
