@@ -50,19 +50,21 @@ __device__ void finish_route(const DecodeRoute& call, RouteStream<depth>& stream
   });
 }
 
-// What choose() works in, in shared memory: an entry for each expert.
+// What choose() works in, in shared memory: an entry for each expert. Behind the keys lies what does not change
+// while they are compared: the compiler reads ahead.
 struct RouteShared {
   double* keys;
-  float* gates;  // scores first
   int* begin;    // one more
+  float* gates;  // scores first
   int* place;    // neurons of the experts before it that are on, or off, as it is; shared ones are on
   int* totals;   // neurons on, off
 };
 __device__ inline RouteShared split_route(void* at, int experts) {
   auto* keys = static_cast<double*>(at);
-  auto* gates = reinterpret_cast<float*>(keys + experts);
-  auto* begin = reinterpret_cast<int*>(gates + experts);
-  return {keys, gates, begin, begin + experts + 1, begin + 2 * experts + 1};
+  auto* begin = reinterpret_cast<int*>(keys + experts);
+  auto* gates = reinterpret_cast<float*>(begin + experts + 1);
+  auto* place = reinterpret_cast<int*>(gates + experts);
+  return {keys, begin, gates, place, place + experts};
 }
 __host__ __device__ constexpr int route_bytes(int experts) {
   return experts * 20 + 12;
