@@ -1,6 +1,7 @@
 #include "src/model/parameter_store.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "src/base/error.h"
 #include "src/base/math.h"
@@ -72,14 +73,17 @@ void fill_initial(const Parameter& spec, const LocalTensor& local, std::uint64_t
   const bool matrix = spec.shape.size() == 2;
   const std::int64_t cols = matrix ? spec.shape[1] : 1, local_cols = matrix ? local.shape[1] : 1;
   const std::int64_t first_col = matrix ? local.slab.offset[1] : 0;
-  for (std::int64_t row = 0; row < local.slab.extent[0]; ++row)
-    for (std::int64_t col = 0; col < local_cols; ++col) {
-      const std::int64_t index = (local.slab.offset[0] + row) * cols + first_col + col;
-      const double value = spec.init_std > 0
-                               ? spec.init_std * rng_normal(key, static_cast<std::uint64_t>(index))
-                               : spec.init_value;
-      data[row * local_cols + col] = static_cast<T>(static_cast<Accumulate<T>>(value));
-    }
+  const auto fill_rows = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row)
+      for (std::int64_t col = 0; col < local_cols; ++col) {
+        const std::int64_t index = (local.slab.offset[0] + row) * cols + first_col + col;
+        const double value = spec.init_std > 0
+                                 ? spec.init_std * rng_normal(key, static_cast<std::uint64_t>(index))
+                                 : spec.init_value;
+        data[row * local_cols + col] = static_cast<T>(static_cast<Accumulate<T>>(value));
+      }
+  };
+  at::parallel_for(0, local.slab.extent[0], ceil_div(std::int64_t{1} << 15, local_cols), fill_rows);
 }
 
 }  // namespace
