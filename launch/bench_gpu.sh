@@ -96,7 +96,7 @@ train() {
   local name=$1
   shift
   "$PROGRAM" train --data "$WORK/tokens.h5" -o "$WORK/$name.run" --force --device cuda --lr 1e-4 --save-final false \
-    --json "$@" > "$WORK/$name.json" 2> "$WORK/$name.log" || tail -n 1 "$WORK/$name.log"
+    --threads "$(nproc)" --json "$@" > "$WORK/$name.json" 2> "$WORK/$name.log" || tail -n 1 "$WORK/$name.log"
 }
 
 row() {  # row TITLE NAME
@@ -159,9 +159,9 @@ memory() {
     number=$((number + 1))
     [ ! -e "$WORK/$shape.ini" ] || shape=$WORK/$shape.ini
     [[ $flags == *--dtype* ]] || flags+=" --dtype bf16"
+    # Four at a time: the first takes 30 GB, others at most 15.
+    if [ "$number" -gt 4 ]; then wait -n; fi
     train "memory-$number" --arch "$shape" --steps 4 $flags < /dev/null &
-    # Three at a time: the widest ones take some 25 GB each.
-    if [ $((number % 3)) -eq 0 ]; then wait; fi
   done <<< "$CONFIGURATIONS"
   wait
   number=0
