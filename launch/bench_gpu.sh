@@ -1,10 +1,10 @@
 #!/bin/bash
 # Speed on one GPU, random weights, bf16. Training: tokens/s, MFU, predicted and measured memory of three shapes. With
-# --decode: decoding instead, dense, over a curve of zeros and carved, as a kernel for each phase and as one kernel. With
-# --baseline SCRIPT (a Python program that takes SHAPE MICRO_BATCH SEQ, or SHAPE CONTEXT for decoding, and prints its
-# tokens/s) that runs in the same job right after each shape. With --memory: predicted and measured peaks of many
-# configurations instead, layouts as virtual ranks of the one GPU, several at a time. With --carve: the seconds that
-# carving takes, by phase, twice: the second time the model's files are surely in memory.
+# --decode: decoding instead, dense, over a curve of zeros and carved. With --baseline SCRIPT (a Python program that takes
+# SHAPE MICRO_BATCH SEQ, or SHAPE CONTEXT for decoding, and prints its tokens/s) that runs in the same job right after
+# each shape. With --memory: predicted and measured peaks of many configurations instead, layouts as virtual ranks of the
+# one GPU, several at a time. With --carve: the seconds that carving takes, by phase, twice: the second time the model's
+# files are surely in memory.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -50,22 +50,19 @@ beside() {
 }
 
 decoding() {
-  local form shape
+  local shape parts
   decode() { "$PROGRAM" bench --device cuda --prompt-tokens 512 -n 96 "$@"; }
-  for form in "" --one-kernel; do
-    for shape in mistral-7b llama3.2-1b; do
-      echo "== $shape ${form:-a kernel for each phase}"
-      decode --arch "$shape" --activation drelu $form
-    done
-    echo "== mistral-7b relu ${form:-a kernel for each phase}"
-    decode --arch mistral-7b --activation relu --zeros 0.9 $form
-    for parts in 3 2 1; do
-      echo "== llama2-7b as carved, $((2 * parts)) of 8 parts on, ${form:-a kernel for each phase}"
-      decode --arch llama2-7b --experts 8 --shared $parts --active $parts $form
-    done
+  for shape in mistral-7b llama3.2-1b; do
+    echo "== $shape"
+    decode --arch "$shape" --activation drelu
+    beside "$shape" 1024
   done
-  beside mistral-7b 1024
-  beside llama3.2-1b 1024
+  echo "== mistral-7b relu"
+  decode --arch mistral-7b --activation relu --zeros 0.9
+  for parts in 3 2 1; do
+    echo "== llama2-7b as carved, $((2 * parts)) of 8 parts on"
+    decode --arch llama2-7b --experts 8 --shared $parts --active $parts
+  done
 }
 
 # Tokens for training, and shapes that no --arch names.

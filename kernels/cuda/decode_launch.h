@@ -10,13 +10,11 @@ namespace lacuna::cuda {
 
 // blocks: one per multiprocessor, so that every block of a kernel runs at once. overlap: the kernel may start
 // while its predecessor in the stream still runs (programmatic dependent launch, compute capability 9.0); it
-// fetches weights then, and touches nothing else before the predecessor has ended. together: the blocks wait
-// for one another, so all of them must fit at once (cooperative launch).
+// fetches weights then, and touches nothing else before the predecessor has ended.
 struct DecodeLaunch {
   int blocks = 0;
   bool overlap = false;
   Stream stream = nullptr;
-  bool together = false;
 };
 
 // Weights on the device: dtype F32 or BF16, `stride` elements from row to row. Rows start at multiples of 16

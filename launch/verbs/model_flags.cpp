@@ -19,7 +19,6 @@ void ModelFlags::declare_device(Options& options) {
   options.flag("device", device, "auto | cpu | cuda; auto: a GPU where there is one")
       .flag("dtype", dtype,
             "of weights on a GPU: auto | bf16 | fp32; auto: bf16 stays bf16, all else is fp32")
-      .flag("one-kernel", one_kernel, "on a GPU: a token as one kernel for all phases; the same bits")
       .flag("threads", engine.threads, "CPU threads; 0 = as many as this process may run on");
 }
 

@@ -13,15 +13,14 @@ namespace lacuna {
 
 struct ModelFlags {
   std::string model, tokenizer, device = "auto", dtype = "auto";
-  bool one_kernel = false;
   EngineOptions engine;
   void declare(Options& options);
-  // --device, --dtype, --one-kernel and --threads alone.
+  // --device, --dtype and --threads alone.
   void declare_device(Options& options);
   // True: on the GPU. A model's config decides under "auto": a GPU runs no oracle router. Error(Usage) when
   // the device is unknown or cannot be had, and for --dtype without a GPU.
   bool on_gpu(const ModelConfig& config) const;
-  GpuOptions gpu_options() const { return {dtype, one_kernel}; }
+  GpuOptions gpu_options() const { return {dtype}; }
 };
 
 struct OpenedModel {

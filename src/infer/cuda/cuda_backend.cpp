@@ -20,11 +20,11 @@ cuda::DecodeLaunch launch_on(cuda::Stream stream) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(DeviceWeights weights, FfnPath path, std::int64_t context, StepForm form)
+CudaBackend::CudaBackend(DeviceWeights weights, FfnPath path, std::int64_t context)
     : weights_(std::move(weights)),
       cache_(weights_.layout(), context),
       how_(launch_on(stream_)),
-      token_step_(weights_, cache_, path, form, how_),
+      token_step_(weights_, cache_, path, how_),
       pinned_(sizeof(Pinned)),
       host_tokens_(static_cast<std::size_t>(max_step()) * sizeof(std::int32_t)),
       tokens_(static_cast<std::size_t>(max_step()) * sizeof(std::int32_t), "the tokens of a step"),
@@ -57,7 +57,7 @@ void CudaBackend::record() {
 
 void CudaBackend::replay(std::int32_t token, std::int64_t position) {
   if (graph_ == nullptr) record();
-  pinned_.as<Pinned>()->state = {token, static_cast<std::int32_t>(position), 0, 0};
+  pinned_.as<Pinned>()->state = {token, static_cast<std::int32_t>(position)};
   LACUNA_CUDA(cudaGraphLaunch(graph_, stream_));
 }
 
@@ -72,7 +72,7 @@ void CudaBackend::step(std::span<const std::int32_t> tokens, std::int64_t positi
       LACUNA_CUDA(cudaDeviceSynchronize());
     }
     std::memcpy(host_tokens_.as<std::int32_t>(), tokens.data(), tokens.size_bytes());
-    pinned_.as<Pinned>()->state = {0, static_cast<std::int32_t>(position), 0, 0};
+    pinned_.as<Pinned>()->state = {0, static_cast<std::int32_t>(position)};
     LACUNA_CUDA(cudaMemcpyAsync(tokens_.data(), host_tokens_.as<std::int32_t>(), tokens.size_bytes(),
                                 cudaMemcpyHostToDevice, stream_));
     LACUNA_CUDA(cudaMemcpyAsync(const_cast<std::int32_t*>(token_step_.position()),

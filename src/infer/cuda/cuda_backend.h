@@ -13,12 +13,9 @@
 
 namespace lacuna {
 
-struct GpuOptions;
-StepForm step_form(const GpuOptions& options);
-
 class CudaBackend : public Backend {
  public:
-  CudaBackend(DeviceWeights weights, FfnPath path, std::int64_t context, StepForm form);
+  CudaBackend(DeviceWeights weights, FfnPath path, std::int64_t context);
   ~CudaBackend() override;
 
   std::int64_t max_step() const override { return 512; }
@@ -28,7 +25,6 @@ class CudaBackend : public Backend {
   const FfnStatistics& statistics() const override;
   void clear_statistics() override;
   DeviceWeights& weights() { return weights_; }
-  StepForm form() const { return token_step_.form(); }
 
  private:
   static constexpr std::int64_t kFew = 8;

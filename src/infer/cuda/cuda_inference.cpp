@@ -38,17 +38,13 @@ DType dtype_on_gpu(const std::string& name, DType stored) {
 
 }  // namespace
 
-StepForm step_form(const GpuOptions& options) {
-  return options.one_kernel ? StepForm::OneKernel : StepForm::Kernels;
-}
-
 BackendMaker gpu_backend(const GpuOptions& options) {
   const std::string why = why_no_gpu();
   LACUNA_CHECK(why.empty(), ErrorKind::Usage, "--device cuda: {}", why);
   return [options](const Weights& weights, FfnPath path, std::int64_t context) -> std::unique_ptr<Backend> {
     const DType on_gpu =
         dtype_on_gpu(options.dtype, weights.source().stored_dtype("model.embed_tokens.weight"));
-    return std::make_unique<CudaBackend>(upload_weights(weights, on_gpu), path, context, step_form(options));
+    return std::make_unique<CudaBackend>(upload_weights(weights, on_gpu), path, context);
   };
 }
 

@@ -18,8 +18,6 @@ struct GpuOptions {
   // Of the matrices: "bf16", "fp32", or "auto": bf16 stays bf16, all else becomes fp32 (fp64 is rounded to
   // it).
   std::string dtype = "auto";
-  bool one_kernel =
-      false;  // a token is one kernel rather than one for each phase (kernels/cuda/decode_token.h)
 };
 
 // Backends on this thread's GPU.

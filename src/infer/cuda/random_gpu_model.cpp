@@ -11,10 +11,10 @@ namespace {
 
 class GpuRandomModel final : public RandomModel {
  public:
-  GpuRandomModel(const ModelConfig& config, DType dtype, FfnPath path, std::int64_t context, StepForm form)
+  GpuRandomModel(const ModelConfig& config, DType dtype, FfnPath path, std::int64_t context)
       : context_(context),
         backend_(DeviceWeights(decode_layout(config, dtype, config.activation != Activation::Silu)), path,
-                 context, form) {
+                 context) {
     for (const Parameter& p : parameters(config)) fill(p);
     if (config.is_routed()) place_experts();
     set_zeros(0);
@@ -166,7 +166,7 @@ std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, co
   LACUNA_CHECK(why.empty(), ErrorKind::Usage, "--device cuda: {}", why);
   const FfnPath ffn = path == "sparse" ? FfnPath::Sparse : FfnPath::Dense;
   const DType dtype = options.dtype == "fp32" ? DType::F32 : DType::BF16;
-  auto out = std::make_unique<GpuRandomModel>(config, dtype, ffn, context, step_form(options));
+  auto out = std::make_unique<GpuRandomModel>(config, dtype, ffn, context);
   LACUNA_CUDA(cudaDeviceSynchronize());
   return out;
 }

@@ -36,9 +36,9 @@ std::int64_t route_parts(const DecodeLayout& layout) {
   return 4 * rows;
 }
 
-TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path, StepForm form,
+TokenStep::TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path,
                      const cuda::DecodeLaunch& how)
-    : weights_(weights), cache_(cache), path_(path), form_(form), how_(how) {
+    : weights_(weights), cache_(cache), path_(path), how_(how) {
   const ModelConfig& config = weights.config();
   splits_ = splits_for(config, how.blocks);
   state_ = DeviceMemory(sizeof(StepState), "the state of a decode step");
@@ -80,65 +80,38 @@ void TokenStep::place() {
   layers_.clear();
   for (std::int64_t layer = 0; layer < weights_.config().layers; ++layer)
     layers_.push_back(layer_calls(layer));
-  const std::size_t bytes = layers_.size() * sizeof layers_[0];
-  if (device_layers_.bytes() < bytes) device_layers_ = DeviceMemory(bytes, "the calls of a decode step");
-  LACUNA_CUDA(cudaMemcpy(device_layers_.data(), layers_.data(), bytes, cudaMemcpyHostToDevice));
-  int device = 0, limit = 0, cooperative = 0;
-  LACUNA_CUDA(cudaGetDevice(&device));
-  LACUNA_CUDA(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  LACUNA_CUDA(cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, device));
-  if (cooperative == 0 || !cuda::decode_token_fits(token_call(), layers_[0], static_cast<std::size_t>(limit)))
-    form_ = StepForm::Kernels;
 }
 
 void TokenStep::issue(const StepState* state, std::uint64_t* best) const {
   LACUNA_CUDA(cudaMemcpyAsync(state_.data(), state, sizeof *state, cudaMemcpyHostToDevice, how_.stream));
-  if (form_ == StepForm::OneKernel)
-    cuda::decode_token(token_call(), layers_[0], how_);
-  else
-    issue_kernels();
-  LACUNA_CUDA(cudaMemcpyAsync(best, best_.data(), sizeof *best, cudaMemcpyDeviceToHost, how_.stream));
-}
-
-cuda::DecodeToken TokenStep::token_call() const {
-  auto* state = state_.as<StepState>();
-  cuda::DecodeToken out;
-  out.layers = device_layers_.as<cuda::DecodeLayer>();
-  out.count = static_cast<int>(layers_.size());
-  out.neuron_major = weights_.layout().neuron_major;
-  out.routed = weights_.config().is_routed();
-  out.embedding = weights_.matrix(weights_.layout().embedding);
-  out.token = &state->token;
-  out.hidden = hidden();
-  out.head = head_call(hidden(), logits(), best_.as<std::uint64_t>());
-  out.met = &state->met;
-  return out;
-}
-
-void TokenStep::issue_kernels() const {
-  auto* best = best_.as<std::uint64_t>();
+  auto* best_row = best_.as<std::uint64_t>();
   cuda::DecodeLaunch first = how_;
   first.overlap = false;  // its predecessor is a copy
   cuda::decode_embed(weights_.matrix(weights_.layout().embedding), &state_.as<StepState>()->token, 1,
-                     hidden(), 0, best, first);
-  for (const cuda::DecodeLayer& layer : layers_) {
+                     hidden(), 0, best_row, first);
+  for (const LayerCalls& layer : layers_) {
     cuda::decode_linear(layer.qkv, how_);
     cuda::decode_attention(layer.attention, how_);
     cuda::decode_linear(layer.output, how_);
-    if (weights_.layout().neuron_major) {
-      if (weights_.config().is_routed())
-        cuda::decode_route(layer.route, 1, how_);
-      else
-        cuda::decode_gate_first(layer.gate_first, how_);
-      cuda::decode_active_ffn(layer.active, how_);
-      cuda::decode_add_partials(partial_.as<float>(), lists_.segments, weights_.config().hidden, hidden(),
-                                layer.others, how_);
-    } else {
-      cuda::decode_gate_up(layer.gate_up, how_);
-      cuda::decode_linear(layer.down, how_);
-    }
+    issue_ffn(layer);
   }
-  head(hidden(), logits(), best);
+  head(hidden(), logits(), best_row);
+  LACUNA_CUDA(cudaMemcpyAsync(best, best_row, sizeof *best, cudaMemcpyDeviceToHost, how_.stream));
+}
+
+void TokenStep::issue_ffn(const LayerCalls& layer) const {
+  if (!weights_.layout().neuron_major) {
+    cuda::decode_gate_up(layer.gate_up, how_);
+    cuda::decode_linear(layer.down, how_);
+    return;
+  }
+  if (weights_.config().is_routed())
+    cuda::decode_route(layer.route, 1, how_);
+  else
+    cuda::decode_gate_first(layer.gate_first, how_);
+  cuda::decode_active_ffn(layer.active, how_);
+  cuda::decode_add_partials(partial_.as<float>(), lists_.segments, weights_.config().hidden, hidden(),
+                            layer.others, how_);
 }
 
 void TokenStep::head(const float* hidden, float* logits, std::uint64_t* best) const {
@@ -233,14 +206,14 @@ cuda::StandIns TokenStep::stand_ins(std::int64_t layer, const float* gates) cons
           static_cast<int>(placed.mean.rows), gates};
 }
 
-cuda::DecodeLayer TokenStep::layer_calls(std::int64_t layer) const {
+TokenStep::LayerCalls TokenStep::layer_calls(std::int64_t layer) const {
   const PlacedLayer& placed = weights_.layout().layers[static_cast<std::size_t>(layer)];
   const Gating gating = gating_of(weights_.config().activation);
   const cuda::DecodeNorm norm = weights_.norm(placed.ffn_norm);
   const cuda::DecodeMatrix gate = weights_.matrix(placed.gate), up = weights_.matrix(placed.up),
                            down = weights_.matrix(placed.down);
   const bool dense = path_ == FfnPath::Dense;
-  cuda::DecodeLayer out;
+  LayerCalls out;
   out.qkv.weight = weights_.matrix(placed.qkv);
   out.qkv.x = hidden();
   out.qkv.norm = weights_.norm(placed.attention_norm);

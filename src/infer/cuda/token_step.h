@@ -1,10 +1,11 @@
-// One token through all blocks, as a CUDA graph records it: one kernel that walks all phases, or a kernel for
-// each phase where the model is too wide for that. Both give the same bits. Token and position are read from
-// device memory, so the recording serves every step.
+// One token through all blocks, as a CUDA graph records it: a kernel for each phase of a block. Token and
+// position are read from device memory, so the recording serves every step.
 #pragma once
 
 #include "kernels/cuda/decode_attention.h"
-#include "kernels/cuda/decode_token.h"
+#include "kernels/cuda/decode_ffn.h"
+#include "kernels/cuda/decode_linear.h"
+#include "kernels/cuda/decode_route.h"
 #include "src/infer/backend.h"
 #include "src/infer/cuda/device_cache.h"
 #include "src/infer/cuda/device_weights.h"
@@ -14,18 +15,14 @@ namespace lacuna {
 // What a step starts from; written by the host.
 struct StepState {
   std::int32_t token = 0, position = 0;
-  unsigned met = 0, unused = 0;  // of decode_token
 };
-
-enum class StepForm : std::uint8_t { OneKernel, Kernels };
 
 class TokenStep {
  public:
   // All outlive this.
-  TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path, StepForm form,
+  TokenStep(const DeviceWeights& weights, const DeviceCache& cache, FfnPath path,
             const cuda::DecodeLaunch& how);
 
-  StepForm form() const { return form_; }  // Kernels where one kernel does not fit
   // Takes over where the cache lies now; before issue(), and not while it is recorded.
   void place();
   // Issues copies and kernels of one token; *state and *best are pinned.
@@ -45,23 +42,34 @@ class TokenStep {
   const std::int32_t* position() const { return &state_.as<StepState>()->position; }
 
  private:
+  // What the kernels of a block are called with. `gate_up` and `down` for a row-major down; else `active` after
+  // `gate_first`, or after `route` where the model has experts.
+  struct LayerCalls {
+    cuda::DecodeLinear qkv;
+    cuda::DecodeAttention attention;
+    cuda::DecodeLinear output;
+    cuda::DecodeGateUp gate_up;
+    cuda::DecodeLinear down;
+    cuda::DecodeGateFirst gate_first;
+    cuda::DecodeRoute route;
+    cuda::DecodeActiveFfn active;
+    cuda::StandIns others;
+  };
   void make_lists();
-  cuda::DecodeLayer layer_calls(std::int64_t layer) const;
+  LayerCalls layer_calls(std::int64_t layer) const;
   cuda::DecodeLinear head_call(const float* hidden, float* logits, std::uint64_t* best) const;
-  cuda::DecodeToken token_call() const;
-  void issue_kernels() const;
+  void issue_ffn(const LayerCalls& layer) const;
 
   const DeviceWeights& weights_;
   const DeviceCache& cache_;
   FfnPath path_;
-  StepForm form_;
   cuda::DecodeLaunch how_;
   int splits_ = 1;
   cuda::ActiveLists lists_;
   DeviceMemory state_, best_, hidden_, qkv_, context_, gate_, product_, partial_, attention_partial_,
       arrived_, counts_, logits_, list_counts_, list_runs_, list_factors_, route_parts_, route_arrived_,
-      expert_gates_, device_layers_;
-  std::vector<cuda::DecodeLayer> layers_;
+      expert_gates_;
+  std::vector<LayerCalls> layers_;
 };
 
 Gating gating_of(Activation activation);

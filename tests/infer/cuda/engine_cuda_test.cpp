@@ -102,31 +102,6 @@ TEST(CudaEngine, ReadsExactlyTheRowsOfActiveNeurons) {
   }
 }
 
-// One kernel for the whole token and a kernel for each phase: the same bits.
-TEST(CudaEngine, OneKernelHasTheBitsOfMany) {
-  for (Activation activation : {Activation::Silu, Activation::Relu, Activation::Drelu})
-    for (DType dtype : {DType::F32, DType::BF16})
-      for (bool extras : {false, true}) {
-        ModelConfig config = small_config(activation);
-        config.qkv_bias = config.qk_norm = extras;
-        const Weights weights(ModelMaker(config, dtype, false).make());
-        const FfnPath path = activation == Activation::Silu ? FfnPath::Dense : FfnPath::Sparse;
-        CudaBackend one(upload_weights(weights, dtype), path, 700, StepForm::OneKernel);
-        CudaBackend many(upload_weights(weights, dtype), path, 700, StepForm::Kernels);
-        const std::vector<std::int32_t> ids = some_ids(40, config.vocab);
-        for (std::size_t t = 0; t < ids.size(); ++t) {
-          one.step({&ids[t], 1}, static_cast<std::int64_t>(t));
-          many.step({&ids[t], 1}, static_cast<std::int64_t>(t));
-          EXPECT_EQ(one.likeliest(0), many.likeliest(0));
-          const ConstRows a = one.logits(0, 1), b = many.logits(0, 1);
-          ASSERT_EQ(std::memcmp(a.data, b.data, static_cast<std::size_t>(a.width) * sizeof(float)), 0);
-        }
-        EXPECT_EQ(one.form(), StepForm::OneKernel);
-        EXPECT_EQ(many.form(), StepForm::Kernels);
-        EXPECT_EQ(one.statistics().sparsity(), many.statistics().sparsity());
-      }
-}
-
 // Neurons 0, 3, 6, ... have a gate row of zeros, so their gate is never open: exactly these may hold NaN.
 TEST(CudaEngine, NanInRowsOfInactiveNeuronsChangesNoBit) {
   const Change shut = [](const std::string& name, std::int64_t row, std::int64_t, float value) {

@@ -117,31 +117,6 @@ TEST(CudaRouted, AllExpertsOnIsTheDenseModel) {
   }
 }
 
-TEST(CudaRouted, OneKernelHasTheBitsOfMany) {
-  for (const RouterKind kind : kKinds)
-    for (const DType dtype : {DType::F32, DType::BF16})
-      for (const FfnPath path : {FfnPath::Sparse, FfnPath::Dense}) {
-        ModelConfig config = routed_config(kind);
-        config.routed.threshold = config.routed.has_scores() && path == FfnPath::Dense;
-        const Weights weights(ModelMaker(config, dtype, false).make());
-        CudaBackend one(upload_weights(weights, dtype), path, 700, StepForm::OneKernel);
-        CudaBackend many(upload_weights(weights, dtype), path, 700, StepForm::Kernels);
-        const std::vector<std::int32_t> ids = some_ids(20, config.vocab);
-        for (std::size_t t = 0; t < ids.size(); ++t) {
-          one.step({&ids[t], 1}, static_cast<std::int64_t>(t));
-          many.step({&ids[t], 1}, static_cast<std::int64_t>(t));
-          const ConstRows a = one.logits(0, 1), b = many.logits(0, 1);
-          ASSERT_EQ(std::memcmp(a.data, b.data, static_cast<std::size_t>(a.width) * sizeof(float)), 0)
-              << name_of(kind) << " token " << t;
-        }
-        EXPECT_EQ(one.form(), StepForm::OneKernel);
-        for (std::size_t layer = 0; layer < 3; ++layer) {
-          EXPECT_EQ(one.statistics().layers[layer].up_rows, many.statistics().layers[layer].up_rows);
-          EXPECT_EQ(one.statistics().layers[layer].zeros, many.statistics().layers[layer].zeros);
-        }
-      }
-}
-
 // No expert is ever on: all their rows may hold NaN.
 TEST(CudaRouted, NanInExpertsThatAreOffChangesNoBit) {
   const ModelConfig config = routed_config(RouterKind::None);
