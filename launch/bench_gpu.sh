@@ -93,7 +93,7 @@ train() {
   local name=$1
   shift
   "$PROGRAM" train --data "$WORK/tokens.h5" -o "$WORK/$name.run" --force --device cuda --lr 1e-4 --save-final false \
-    --threads "$(nproc)" --json "$@" > "$WORK/$name.json" 2> "$WORK/$name.log" || tail -n 1 "$WORK/$name.log"
+    --json "$@" > "$WORK/$name.json" 2> "$WORK/$name.log" || tail -n 1 "$WORK/$name.log"
 }
 
 row() {  # row TITLE NAME

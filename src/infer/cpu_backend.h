@@ -9,7 +9,7 @@
 #include "src/infer/backend.h"
 #include "src/infer/cpu_ffn.h"
 #include "src/infer/kv_cache.h"
-#include "src/infer/thread_pool.h"
+#include "src/base/thread_pool.h"
 #include "src/infer/weights.h"
 
 namespace lacuna {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "src/base/error.h"
-#include "src/infer/thread_pool.h"
+#include "src/base/thread_pool.h"
 
 namespace lacuna {
 

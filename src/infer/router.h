@@ -10,7 +10,7 @@
 #include "kernels/scratch.h"
 #include "src/arch/model_config.h"
 #include "src/infer/route_trace.h"
-#include "src/infer/thread_pool.h"
+#include "src/base/thread_pool.h"
 
 namespace lacuna {
 

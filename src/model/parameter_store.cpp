@@ -6,6 +6,7 @@
 #include "src/base/error.h"
 #include "src/base/math.h"
 #include "src/base/rng.h"
+#include "src/base/thread_pool.h"
 #include "src/model/element_types.h"
 
 namespace lacuna {
@@ -69,11 +70,12 @@ bool is_product(const LocalParameter& p) {
 
 // Writes the part of the global tensor that `local.slab` covers; padding stays zero.
 template <class T>
-void fill_initial(const Parameter& spec, const LocalTensor& local, std::uint64_t key, T* data) {
+void fill_initial(const Parameter& spec, const LocalTensor& local, std::uint64_t key, T* data,
+                  ThreadPool& threads) {
   const bool matrix = spec.shape.size() == 2;
   const std::int64_t cols = matrix ? spec.shape[1] : 1, local_cols = matrix ? local.shape[1] : 1;
   const std::int64_t first_col = matrix ? local.slab.offset[1] : 0;
-  const auto fill_rows = [&](std::int64_t begin, std::int64_t end) {
+  const auto fill_rows = [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t row = begin; row < end; ++row)
       for (std::int64_t col = 0; col < local_cols; ++col) {
         const std::int64_t index = (local.slab.offset[0] + row) * cols + first_col + col;
@@ -83,7 +85,8 @@ void fill_initial(const Parameter& spec, const LocalTensor& local, std::uint64_t
         data[row * local_cols + col] = static_cast<T>(static_cast<Accumulate<T>>(value));
       }
   };
-  at::parallel_for(0, local.slab.extent[0], ceil_div(std::int64_t{1} << 15, local_cols), fill_rows);
+  constexpr double kCostOfOne = 50;  // operations
+  threads.split(local.slab.extent[0], 1, kCostOfOne * static_cast<double>(local_cols), fill_rows);
 }
 
 }  // namespace
@@ -141,11 +144,14 @@ LocalParameter& ParameterStore::at(const std::string& name, bool tied_copy) {
 }
 
 void ParameterStore::initialise(std::uint64_t seed) {
+  // A rank on a CPU has the threads it was given; beside a GPU all cores idle.
+  ThreadPool threads(!parameters_.empty() && parameters_.front().weight.is_cuda() ? 0
+                                                                                  : at::get_num_threads());
   for (LocalParameter& parameter : parameters_) {
     const std::uint64_t key = rng_key(seed, parameter.spec.name);
     const at::Tensor host = at::zeros(parameter.local.shape, parameter.weight.scalar_type());
     with_element_type(host.scalar_type(), [&]<class T>(T) {
-      fill_initial(parameter.spec, parameter.local, key, host.data_ptr<T>());
+      fill_initial(parameter.spec, parameter.local, key, host.data_ptr<T>(), threads);
     });
     parameter.weight.copy_(host);
   }

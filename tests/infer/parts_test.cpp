@@ -8,7 +8,7 @@
 #include "src/infer/active_runs.h"
 #include "src/infer/generate.h"
 #include "src/infer/sampler.h"
-#include "src/infer/thread_pool.h"
+#include "src/base/thread_pool.h"
 
 namespace lacuna {
 namespace {

@@ -1,4 +1,4 @@
-#include "src/infer/thread_pool.h"
+#include "src/base/thread_pool.h"
 
 #include <sched.h>
 
