@@ -12,11 +12,11 @@ template <class W>
 __global__ void __launch_bounds__(kThreads, 2) decode_active_ffn_kernel(const DecodeActiveFfn call) {
   extern __shared__ float4 shared[];
   const int lines = kParts * part_lines(lines_of<W>(call.up.cols));
-  const Block block = block_at(shared, lines * kLineFloats<W>, kDepth);
+  const Block block = block_at(shared, lines * kLineFloats<W>);
   const ActiveShared active = split_shared(block.sums + kWarps, call.lists.widest());
   let_next_start();
   wait_for_previous();
-  active_ffn<W, kDepth>(call, active, block, [&] {
+  active_ffn<W>(call, active, block, [&] {
     return stage<W>(call.x, call.norm, static_cast<int>(call.up.cols), lines, block.x, block.sums);
   });
 }

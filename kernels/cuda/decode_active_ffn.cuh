@@ -153,7 +153,7 @@ __device__ inline void multiply_gates(const DecodeActiveFfn& call, const ActiveS
 
 // Reads the segment's list and writes partial[segment]. prepare() runs once the rows are on their way and
 // returns the scale of x, which lies in block.x with kParts·part_lines(...) lines then.
-template <class W, int depth, class Prepare>
+template <class W, class Prepare>
 __device__ void active_ffn(const DecodeActiveFfn& call, const ActiveShared& active, const Block& block,
                            Prepare prepare) {
   const int lines = part_lines(lines_of<W>(call.up.cols));
@@ -161,9 +161,8 @@ __device__ void active_ffn(const DecodeActiveFfn& call, const ActiveShared& acti
   const int open = read_runs(call.lists, block.index, active.list, active.factor);
   const ListedRows rows{
       rows_of<W>(call.gate_rows, 0, 1), rows_of<W>(call.up, 0, 1), active.list, both, lines, block.warp};
-  RowStream<W, ListedRows, depth> stream(block.ring + block.warp * depth * kLine,
-                                         count_of(open * kParts * (both ? 2 : 1), block.warp, kWarps), lines,
-                                         rows);
+  RowStream<W, ListedRows> stream(block.ring + block.warp * kDepth * kLine,
+                                  count_of(open * kParts * (both ? 2 : 1), block.warp, kWarps), lines, rows);
   stream.start();
   const float scale = prepare();
   stream.run(block.x, [&](int k, float sum) {

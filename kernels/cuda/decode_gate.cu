@@ -14,12 +14,12 @@ using namespace decode;
 template <class W>
 __global__ void __launch_bounds__(kThreads, 2) decode_gate_up_kernel(const DecodeGateUp call) {
   extern __shared__ float4 shared[];
-  const Block block = block_at(shared, lines_of<W>(call.gate.cols) * kLineFloats<W>, kDepth);
+  const Block block = block_at(shared, lines_of<W>(call.gate.cols) * kLineFloats<W>);
   let_next_start();
-  auto stream = gate_up_stream<W, kDepth>(call, block);
+  auto stream = gate_up_stream<W>(call, block);
   stream.start();
   wait_for_previous();
-  finish_gate_up<W, kDepth>(call, stream, block);
+  finish_gate_up<W>(call, stream, block);
 }
 
 // One segment of neurons a block.
@@ -27,12 +27,12 @@ template <class W>
 __global__ void __launch_bounds__(kThreads, 2) decode_gate_first_kernel(const DecodeGateFirst call) {
   extern __shared__ float4 shared[];
   const int lines = lines_of<W>(call.gate.cols);
-  const Block block = block_at(shared, lines * kLineFloats<W>, kDepth);
+  const Block block = block_at(shared, lines * kLineFloats<W>);
   let_next_start();
-  auto stream = gate_stream<W, kDepth>(call, block);
+  auto stream = gate_stream<W>(call, block);
   stream.start();
   wait_for_previous();
-  finish_gate<W, kDepth>(call, stream, lines, block.sums + kWarps, block);
+  finish_gate<W>(call, stream, lines, block.sums + kWarps, block);
 }
 
 }  // namespace

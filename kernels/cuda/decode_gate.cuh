@@ -10,20 +10,20 @@ struct GateUpRows {
   MatrixRows gate, up;
   __device__ Row operator()(int k) const { return (k & 1) != 0 ? up(k / 2) : gate(k / 2); }
 };
-template <class W, int depth>
-using GateUpStream = RowStream<W, GateUpRows, depth>;
+template <class W>
+using GateUpStream = RowStream<W, GateUpRows>;
 
-template <class W, int depth>
-__device__ GateUpStream<W, depth> gate_up_stream(const DecodeGateUp& call, const Block& block) {
+template <class W>
+__device__ GateUpStream<W> gate_up_stream(const DecodeGateUp& call, const Block& block) {
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
-  return {block.ring + block.warp * depth * kLine,
+  return {block.ring + block.warp * kDepth * kLine,
           2 * count_of(static_cast<int>(call.gate.rows), first, step),
           lines_of<W>(call.gate.cols),
           {rows_of<W>(call.gate, first, step), rows_of<W>(call.up, first, step)}};
 }
 
-template <class W, int depth>
-__device__ void finish_gate_up(const DecodeGateUp& call, GateUpStream<W, depth>& stream, const Block& block) {
+template <class W>
+__device__ void finish_gate_up(const DecodeGateUp& call, GateUpStream<W>& stream, const Block& block) {
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
   const auto cols = static_cast<int>(call.gate.cols);
   const float scale = stage<W>(call.x, call.norm, cols, lines_of<W>(cols), block.x, block.sums);
@@ -56,17 +56,17 @@ __device__ inline Segment segment_of(const ActiveLists& lists, int index) {
   return {begin, static_cast<int>(segment_begin(lists.neurons, lists.segments, index + 1)) - begin};
 }
 
-template <class W, int depth>
-__device__ RowStream<W, MatrixRows, depth> gate_stream(const DecodeGateFirst& call, const Block& block) {
+template <class W>
+__device__ RowStream<W, MatrixRows> gate_stream(const DecodeGateFirst& call, const Block& block) {
   const Segment segment = segment_of(call.lists, block.index);
-  return {block.ring + block.warp * depth * kLine, count_of(segment.size, block.warp, kWarps),
+  return {block.ring + block.warp * kDepth * kLine, count_of(segment.size, block.warp, kWarps),
           lines_of<W>(call.gate.cols), rows_of<W>(call.gate, segment.begin + block.warp, kWarps)};
 }
 
 // Gates, then the runs of the segment. x is staged with `lines` lines, for whoever reads it afterwards;
 // returns its scale. open: [segment size], shared.
-template <class W, int depth>
-__device__ float finish_gate(const DecodeGateFirst& call, RowStream<W, MatrixRows, depth>& stream, int lines,
+template <class W>
+__device__ float finish_gate(const DecodeGateFirst& call, RowStream<W, MatrixRows>& stream, int lines,
                              float* open, const Block& block) {
   const Segment segment = segment_of(call.lists, block.index);
   const float scale =

@@ -11,12 +11,12 @@ using namespace decode;
 template <class W>
 __global__ void __launch_bounds__(kThreads, 2) decode_linear_kernel(const DecodeLinear call) {
   extern __shared__ float4 shared[];
-  const Block block = block_at(shared, lines_of<W>(call.weight.cols) * kLineFloats<W>, kDepth);
+  const Block block = block_at(shared, lines_of<W>(call.weight.cols) * kLineFloats<W>);
   let_next_start();
-  auto stream = linear_stream<W, kDepth>(call.weight, block);
+  auto stream = linear_stream<W>(call.weight, block);
   stream.start();
   wait_for_previous();
-  finish_linear<W, kDepth>(call, stream, block);
+  finish_linear<W>(call, stream, block);
 }
 
 }  // namespace

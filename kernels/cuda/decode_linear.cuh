@@ -12,19 +12,19 @@ __device__ inline std::uint64_t best_key(float value, int row) {
   return static_cast<std::uint64_t>(bits) << 32 | (0xffffffffu - static_cast<std::uint32_t>(row));
 }
 
-template <class W, int depth>
-using LinearStream = RowStream<W, MatrixRows, depth>;
+template <class W>
+using LinearStream = RowStream<W, MatrixRows>;
 
-template <class W, int depth>
-__device__ LinearStream<W, depth> linear_stream(const DecodeMatrix& weight, const Block& block) {
+template <class W>
+__device__ LinearStream<W> linear_stream(const DecodeMatrix& weight, const Block& block) {
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
-  return {block.ring + block.warp * depth * kLine, count_of(static_cast<int>(weight.rows), first, step),
+  return {block.ring + block.warp * kDepth * kLine, count_of(static_cast<int>(weight.rows), first, step),
           lines_of<W>(weight.cols), rows_of<W>(weight, first, step)};
 }
 
 // After the wait for x: multiplies the rows of a stream that has started.
-template <class W, int depth>
-__device__ void finish_linear(const DecodeLinear& call, LinearStream<W, depth>& stream, const Block& block) {
+template <class W>
+__device__ void finish_linear(const DecodeLinear& call, LinearStream<W>& stream, const Block& block) {
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
   const auto cols = static_cast<int>(call.weight.cols);
   const float scale = stage<W>(call.x, call.norm, cols, lines_of<W>(cols), block.x, block.sums);

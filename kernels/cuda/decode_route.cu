@@ -16,12 +16,12 @@ __global__ void __launch_bounds__(kThreads, 2) decode_route_kernel(const DecodeR
   extern __shared__ float4 shared[];
   __shared__ bool last;
   const int token = static_cast<int>(blockIdx.y);
-  const Block block = block_at(shared, route_lines(call.rows.cols) * kLineFloats<float>, kDepth);
+  const Block block = block_at(shared, route_lines(call.rows.cols) * kLineFloats<float>);
   let_next_start();
-  RouteStream<kDepth> stream = route_stream<kDepth>(call, block);
+  RouteStream stream = route_stream(call, block);
   stream.start();
   wait_for_previous();
-  finish_route<kDepth>(call, stream, token, block);
+  finish_route(call, stream, token, block);
   __threadfence();
   __syncthreads();
   if (block.thread == 0) {
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kThreads, 2) decode_route_kernel(const DecodeR
   __syncthreads();
   if (!last) return;
   __threadfence();
-  choose(call, token, 0, call.lists.segments, true, block.ring);
+  choose(call, token, block.ring);
 }
 
 }  // namespace

@@ -17,28 +17,25 @@ struct PartRows {
     return {whole.data + line * kLine, max(0, whole.bytes - line * kLine), line};
   }
 };
-template <int depth>
-using RouteStream = RowStream<float, PartRows, depth>;
+using RouteStream = RowStream<float, PartRows>;
 
 // What a router multiplies with: whole quarters of lines.
 __host__ __device__ inline int route_lines(std::int64_t hidden) {
   return kParts * part_lines(lines_of<float>(hidden));
 }
 
-template <int depth>
-__device__ RouteStream<depth> route_stream(const DecodeRoute& call, const Block& block) {
+__device__ inline RouteStream route_stream(const DecodeRoute& call, const Block& block) {
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
   const int lines = part_lines(lines_of<float>(call.rows.cols));
-  return {block.ring + block.warp * depth * kLine,
+  return {block.ring + block.warp * kDepth * kLine,
           count_of(static_cast<int>(call.rows.rows) * kParts, first, step),
           lines,
           {rows_of<float>(call.rows, 0, 1), lines, first, step}};
 }
 
 // After the wait for x: this block's parts of the scores of `token`.
-template <int depth>
-__device__ void finish_route(const DecodeRoute& call, RouteStream<depth>& stream, int token,
-                             const Block& block) {
+__device__ inline void finish_route(const DecodeRoute& call, RouteStream& stream, int token,
+                                    const Block& block) {
   if (call.rows.rows == 0) return;
   const int first = block.index * kWarps + block.warp, step = block.count * kWarps;
   const float scale =
@@ -50,8 +47,8 @@ __device__ void finish_route(const DecodeRoute& call, RouteStream<depth>& stream
   });
 }
 
-// What choose() works in, in shared memory: an entry for each expert. Behind the keys lies what does not change
-// while they are compared: the compiler reads ahead.
+// What choose() works in, in shared memory: an entry for each expert. Behind the keys lies what does not
+// change while they are compared: the compiler reads ahead.
 struct RouteShared {
   double* keys;
   int* begin;    // one more
@@ -132,8 +129,8 @@ __device__ inline bool is_on(const DecodeRoute& call, const double* keys, int ex
   return ahead < call.active;
 }
 
-// The whole block: s.gates from scores to gates; `write`: and those of the token in memory.
-__device__ inline void gate_experts(const DecodeRoute& call, int token, bool write, const RouteShared& s) {
+// The whole block: s.gates from scores to gates, and those of the token in memory.
+__device__ inline void gate_experts(const DecodeRoute& call, int token, const RouteShared& s) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   float largest = -INFINITY, sum = 0;
   if (call.scale != nullptr) {  // every warp for itself
@@ -150,7 +147,7 @@ __device__ inline void gate_experts(const DecodeRoute& call, int token, bool wri
     if (gate != 0 && call.scale != nullptr)
       gate = 1 + expf(s.gates[e] - largest) / sum * __ldg(call.scale + e);
     s.gates[e] = gate;
-    if (write) call.gates[static_cast<std::int64_t>(token) * call.experts + e] = gate;
+    call.gates[static_cast<std::int64_t>(token) * call.experts + e] = gate;
   }
   __syncthreads();
 }
@@ -199,18 +196,16 @@ __device__ inline void write_share(const DecodeRoute& call, const RouteShared& s
   lists.counts[segment] = runs;
 }
 
-// The whole block, once all parts of `token` are visible: its gates, and the runs of the segments first,
-// first + 1, … below `last`. `scratch`: route_bytes(experts), aligned to 8.
-__device__ inline void choose(const DecodeRoute& call, int token, int first, int last, bool write_gates,
-                              void* scratch) {
+// The whole block, once all parts of `token` are visible: its gates, and the runs of all segments. `scratch`:
+// route_bytes(experts), aligned to 8.
+__device__ inline void choose(const DecodeRoute& call, int token, void* scratch) {
   const RouteShared s = split_route(scratch, call.experts);
   score_experts(call, token, s);
-  gate_experts(call, token, write_gates, s);
+  gate_experts(call, token, s);
   if (call.lists.runs == nullptr) return;
   place_experts(call, s);
-  for (int segment = first + static_cast<int>(threadIdx.x); segment < last; segment += kThreads)
+  for (int segment = static_cast<int>(threadIdx.x); segment < call.lists.segments; segment += kThreads)
     write_share(call, s, segment);
-  __syncthreads();
 }
 
 }  // namespace lacuna::cuda::decode

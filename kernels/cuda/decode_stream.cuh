@@ -1,5 +1,5 @@
 // Device parts of the decode kernels. A warp walks rows of weights in lines of 512 bytes, 16 a lane, which
-// pass through a ring in shared memory: `depth` lines are always under way, across rows and from before the
+// pass through a ring in shared memory: kDepth lines are always under way, across rows and from before the
 // kernel's turn. A lane reads only what it copied itself, so the ring needs no barrier.
 #pragma once
 
@@ -19,16 +19,16 @@ constexpr int kDepth = 8;   // lines under way a warp: 64 KB a block of 16 warps
 // What a block works in. Several blocks share the rows of a matrix.
 struct Block {
   float4* x;         // activations, as stage() lays them out
-  char* ring;        // [kWarps][depth][kLine]
+  char* ring;        // [kWarps][kDepth][kLine]
   float* sums;       // [kWarps]
   int index, count;  // this block of so many
   int thread, warp, lane;
 };
-__device__ inline Block block_at(float4* x, int x_floats, int depth) {
+__device__ inline Block block_at(float4* x, int x_floats) {
   Block out;
   out.x = x;
   out.ring = reinterpret_cast<char*>(x) + x_floats * 4;
-  out.sums = reinterpret_cast<float*>(out.ring + kWarps * depth * kLine);
+  out.sums = reinterpret_cast<float*>(out.ring + kWarps * kDepth * kLine);
   out.index = static_cast<int>(blockIdx.x);
   out.count = static_cast<int>(gridDim.x);
   out.thread = static_cast<int>(threadIdx.x);
@@ -167,7 +167,7 @@ __device__ inline int count_of(int all, int first, int step) {
 }
 
 // Rows 0 to rows-1 of this warp, `lines` lines each; address(k) says where row k lies. `ring`: of the warp.
-template <class W, class Address, int depth>
+template <class W, class Address>
 class RowStream {
  public:
   __device__ RowStream(char* ring, int rows, int lines, Address address)
@@ -179,7 +179,7 @@ class RowStream {
   }
   __device__ void start() {
 #pragma unroll
-    for (int i = 0; i < depth; ++i) fetch();
+    for (int i = 0; i < kDepth; ++i) fetch();
   }
   // finish(k, sum): all lanes have the dot product of row k.
   template <class Finish>
@@ -188,7 +188,7 @@ class RowStream {
       const int first = address_(k).first_line;
       float low = 0, high = 0;
       for (int line = first; line < first + lines_; ++line) {
-        asm volatile("cp.async.wait_group %0;" ::"n"(depth - 1) : "memory");
+        asm volatile("cp.async.wait_group %0;" ::"n"(kDepth - 1) : "memory");
         multiply(own_[slot_ * 32], x, line, lane_, low, high, W{});
         fetch();
       }
@@ -210,7 +210,7 @@ class RowStream {
       }
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
-    slot_ = (slot_ + 1) % depth;
+    slot_ = (slot_ + 1) % kDepth;
   }
 
   Address address_;
