@@ -6,10 +6,10 @@
 
 #include "kernels/rope.h"
 #include "kernels/scratch.h"
+#include "src/base/thread_pool.h"
 #include "src/infer/backend.h"
 #include "src/infer/cpu_ffn.h"
 #include "src/infer/kv_cache.h"
-#include "src/base/thread_pool.h"
 #include "src/infer/weights.h"
 
 namespace lacuna {

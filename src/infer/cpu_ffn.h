@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "kernels/scratch.h"
+#include "src/base/thread_pool.h"
 #include "src/infer/active_runs.h"
 #include "src/infer/backend.h"
 #include "src/infer/cpu_ffn_routed.h"
-#include "src/base/thread_pool.h"
 #include "src/infer/weights.h"
 
 namespace lacuna {

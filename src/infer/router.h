@@ -9,8 +9,8 @@
 #include "kernels/matrix.h"
 #include "kernels/scratch.h"
 #include "src/arch/model_config.h"
-#include "src/infer/route_trace.h"
 #include "src/base/thread_pool.h"
+#include "src/infer/route_trace.h"
 
 namespace lacuna {
 

@@ -42,8 +42,8 @@ class TokenStep {
   const std::int32_t* position() const { return &state_.as<StepState>()->position; }
 
  private:
-  // What the kernels of a block are called with. `gate_up` and `down` for a row-major down; else `active` after
-  // `gate_first`, or after `route` where the model has experts.
+  // What the kernels of a block are called with. `gate_up` and `down` for a row-major down; else `active`
+  // after `gate_first`, or after `route` where the model has experts.
   struct LayerCalls {
     cuda::DecodeLinear qkv;
     cuda::DecodeAttention attention;
