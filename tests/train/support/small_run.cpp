@@ -36,9 +36,8 @@ ModelConfig small_teacher() {
   return config;
 }
 
-SlabSource made_up_weights(const ModelConfig& config) {
-  return [config](const std::string& name, const Slab& slab, DType dtype, void* dst) {
-    const std::uint64_t key = rng_key(17, name);
+SlabSource weights_by_element(const ModelConfig& config, const ElementValue& value) {
+  return [config, value](const std::string& name, const Slab& slab, DType dtype, void* dst) {
     for (const Parameter& p : parameters(config)) {
       if (p.name != name) continue;
       const bool matrix = p.shape.size() > 1;
@@ -46,15 +45,21 @@ SlabSource made_up_weights(const ModelConfig& config) {
       std::size_t to = 0;
       for (std::int64_t r = 0; r < slab.extent[0]; ++r)
         for (std::int64_t c = 0; c < run; ++c) {
-          const std::int64_t at = (slab.offset[0] + r) * cols + (matrix ? slab.offset[1] : 0) + c;
-          const double value = (matrix ? 0.0 : 1.0) + 0.2 * rng_normal(key, static_cast<std::uint64_t>(at));
+          const double element = value(p, (slab.offset[0] + r) * cols + (matrix ? slab.offset[1] : 0) + c);
           if (dtype == DType::F64)
-            static_cast<double*>(dst)[to++] = value;
+            static_cast<double*>(dst)[to++] = element;
           else
-            static_cast<float*>(dst)[to++] = static_cast<float>(value);
+            static_cast<float*>(dst)[to++] = static_cast<float>(element);
         }
     }
   };
+}
+
+SlabSource made_up_weights(const ModelConfig& config) {
+  return weights_by_element(config, [](const Parameter& p, std::int64_t at) {
+    const double mean = p.shape.size() > 1 ? 0.0 : 1.0;
+    return mean + 0.2 * rng_normal(rng_key(17, p.name), static_cast<std::uint64_t>(at));
+  });
 }
 
 TrainOptions small_options(int pp, int tp, int dp) {

@@ -15,7 +15,10 @@ namespace lacuna::test {
 // Nine layers, eight query heads over two key/value heads, odd vocabulary: divides by every tp up to 8 and
 // leaves uneven cuts for every pp.
 ModelConfig small_model();
-// Another one over the same vocabulary, and weights for it: what --distil learns from.
+// Weights whose element `at` of parameter p, row-major in the whole tensor, is value(p, at).
+using ElementValue = std::function<double(const Parameter& p, std::int64_t at)>;
+SlabSource weights_by_element(const ModelConfig& config, const ElementValue& value);
+// Another model over the same vocabulary, and weights for it: what --distil learns from.
 ModelConfig small_teacher();
 SlabSource made_up_weights(const ModelConfig& config);
 // One sequence of eight tokens a micro-batch, eight sequences a step, fp64.
