@@ -244,7 +244,7 @@ void ShardedOptimizer::reduce(int stage) {
   }
 }
 
-void ShardedOptimizer::add_tied(int rank_of_embedding, int rank_of_head) {
+void ShardedOptimizer::add_tied() {
   State& s = *state_;
   at::Tensor embedding, head;
   for (std::size_t i = 0; i < s.parameters.size(); ++i) {
@@ -259,15 +259,8 @@ void ShardedOptimizer::add_tied(int rank_of_embedding, int rank_of_head) {
     return;
   }
   const at::Tensor mine = embedding.defined() ? embedding : head;
-  const int peer = embedding.defined() ? rank_of_head : rank_of_embedding;
-  const at::Tensor ours = mine.to(at::kCPU), theirs = at::empty_like(ours);
-  constexpr int kTag = 77;
-  const std::size_t bytes = ours.nbytes();
-  auto receive = s.comms.pp->irecv(peer, kTag, {static_cast<std::byte*>(theirs.data_ptr()), bytes});
-  auto send = s.comms.pp->isend(peer, kTag, {static_cast<const std::byte*>(ours.const_data_ptr()), bytes});
-  s.comms.pp->wait(*receive);
-  s.comms.pp->wait(*send);
-  mine.copy_(embedding.defined() ? ours + theirs : theirs + ours);
+  LACUNA_ASSERT(s.comms.tied);
+  s.comms.tied->all_reduce_sum(mine.data_ptr(), static_cast<std::size_t>(mine.numel()), s.accumulation);
 }
 
 void ShardedOptimizer::fetch_norms() {

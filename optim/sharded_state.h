@@ -22,10 +22,9 @@ namespace lacuna {
 
 // What the optimizer needs of the rank's place. All outlive it.
 struct OptimizerComms {
-  Communicator* tp = nullptr;  // same stage, same data
-  Communicator* dp = nullptr;  // same stage, same tensor slice
-  Communicator* pp =
-      nullptr;  // the pipeline, for host memory; carries a tied embedding's gradient between its ends
+  Communicator* tp = nullptr;    // same stage, same data
+  Communicator* dp = nullptr;    // same stage, same tensor slice
+  Communicator* tied = nullptr;  // the ranks with a copy each of a tied embedding; null: one rank has both
 };
 
 // One parameter's owned part, as the checkpoint sees it: flat tensors of the accumulation type on the model's
@@ -48,7 +47,8 @@ class ShardedOptimizer {
   // Sums the stage's gradients over replica groups and data parallel into the owned rows.
   void reduce(int stage);
   // After all stages are reduced: a tied embedding's two accumulators are added once, embedding first.
-  void add_tied(int pipeline_rank_of_embedding, int pipeline_rank_of_head);
+  // Collective over `tied`; nothing to do on a rank without a copy.
+  void add_tied();
   // On a CUDA device: queues what squared_norms() will read; it is there once the device has been waited for.
   // Nothing to do on the CPU.
   void fetch_norms();

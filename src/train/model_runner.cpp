@@ -48,6 +48,7 @@ struct ModelRunner::State {
   TrainOptions options;
   ModelConfig config;
   LlamaStage stage;
+  std::unique_ptr<Communicator> tied;           // the pipeline's ends, when they share a tied embedding
   std::unique_ptr<ShardedOptimizer> optimizer;  // none of a frozen model
   StepReporter reporter;
   Schedule schedule;
@@ -72,8 +73,12 @@ struct ModelRunner::State {
         reporter(c, m, stage.parameters()),
         schedule(make_schedule(o.schedule, o.pp, micros(), o.bpipe, o.pieces, o.split_backward)) {
     if (use == ModelUse::Frozen) return;
+    if (m.tied_embeddings && o.pp > 1) {
+      const int at = c.place.pp;
+      tied = c.model_pp().split(at == o.pp - 1 ? 0 : at, at, "tied embedding");  // those between stay alone
+    }
     optimizer = std::make_unique<ShardedOptimizer>(
-        stage.parameters().all(), OptimizerComms{&c.model_tp(), &c.model_dp(), c.control.get()},
+        stage.parameters().all(), OptimizerComms{&c.model_tp(), &c.model_dp(), tied.get()},
         AdamWOptions{o.beta1, o.beta2, o.eps, o.weight_decay}, parse_dtype(o.dtype));
     stage.set_reduce_hook([this](int global_stage) { optimizer->reduce(global_stage); });
     make_executor();
@@ -202,7 +207,7 @@ StepNumbers ModelRunner::accumulate(StepBatch batch, const SignalFlags& signals)
   Executor& step = s.step_executor(batch);
   s.stage.begin_step(std::move(batch));
   step.run();
-  if (s.config.tied_embeddings) optimizer.add_tied(0, s.options.pp - 1);
+  if (s.config.tied_embeddings) optimizer.add_tied();
   optimizer.fetch_norms();
   s.collect();
   StepNumbers numbers;

@@ -63,7 +63,7 @@ std::vector<double> autograd_losses(const TrainOptions& options, const ModelConf
       loss += stage.micro_loss(micro) / static_cast<double>(scored);
     }
     optimizer.reduce(0);
-    if (config.tied_embeddings) optimizer.add_tied(0, 0);
+    if (config.tied_embeddings) optimizer.add_tied();
     double squares = 0;
     for (double part : optimizer.squared_norms()) squares += part;
     optimizer.step(options.lr, std::min(1.0, options.clip / (std::sqrt(squares) + 1e-6)), step + 1);

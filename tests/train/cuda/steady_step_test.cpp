@@ -1,5 +1,7 @@
 // A steady step on a GPU: the host waits once, at its end; nothing is taken from the driver; every step asks
 // the allocator for the same.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
 
 #include "parallel/run/local_communicator.h"
@@ -16,7 +18,14 @@ struct StepCounts {
   std::vector<on_cuda::AllocationEvent> trace;
 };
 
-// What `steps` steps of a rank counted, each; after step `evaluate_after` there is an evaluation.
+// From here on libtorch throws where it would wait for the device: our own counters do not see its waits.
+void refuse_waits_of_libtorch(bool on) {
+  using c10::cuda::SyncDebugMode;
+  c10::cuda::warning_state().set_sync_debug_mode(on ? SyncDebugMode::L_ERROR : SyncDebugMode::L_DISABLED);
+}
+
+// What `steps` steps of a rank counted, each; after step `evaluate_after` there is an evaluation. Without
+// one, libtorch may not wait from the third step on.
 std::vector<StepCounts> count_steps(Communicator& world, const TrainOptions& options, int steps,
                                     int evaluate_after = -1) {
   Progress progress;
@@ -29,6 +38,7 @@ std::vector<StepCounts> count_steps(Communicator& world, const TrainOptions& opt
   };
   std::vector<StepCounts> out;
   for (int step = 0; step < steps; ++step) {
+    if (step == 2 && evaluate_after < 0) refuse_waits_of_libtorch(true);
     const std::int64_t waited = waits(), opened = context.device->counters().allocations;
     const std::int64_t calls = on_cuda::allocator_bytes(context.model_device.index()).driver_calls;
     on_cuda::record_allocations();
@@ -39,6 +49,7 @@ std::vector<StepCounts> count_steps(Communicator& world, const TrainOptions& opt
                    context.device->counters().allocations - opened, on_cuda::take_allocations()});
     if (step == evaluate_after) runner.evaluate(batches.validation(2));
   }
+  refuse_waits_of_libtorch(false);
   runner.close();
   context.close();
   return out;
@@ -49,6 +60,15 @@ TrainOptions gpu_options(int pp) {
   options.device = "cuda";
   options.dtype = "bf16";
   return options;
+}
+
+TEST(SteadyStep, AWaitOfLibtorchIsSeen) {
+  const at::Tensor one = at::ones({1}, at::kCUDA);
+  refuse_waits_of_libtorch(true);
+  EXPECT_THROW(one.item<float>(), c10::Error);
+  EXPECT_THROW(one.to(at::kCPU), c10::Error);
+  refuse_waits_of_libtorch(false);
+  EXPECT_EQ(one.item<float>(), 1);
 }
 
 TEST(SteadyStep, WaitsOnceAndAllocatesNothing) {
@@ -76,6 +96,7 @@ TEST(SteadyStep, OfAPipelineWithMovedStashesToo) {
   run_local(4, [&](Communicator& world, int) {
     const std::vector<StepCounts> steps = count_steps(world, options, 5);
     for (std::size_t step = 3; step < steps.size(); ++step) {
+      EXPECT_EQ(steps[step].waits, 1) << "step " << step;
       EXPECT_EQ(steps[step].opened, 0) << "step " << step;
       EXPECT_EQ(first_difference(steps[2].trace, steps[step].trace), "") << "step " << step;
     }

@@ -121,9 +121,9 @@ TEST(TrainOnGpu, ATeacherIsTheCpusInFp64) {
   EXPECT_LE(largest_difference(split.weights, gpu.weights), 1e-10);
 }
 
-// The bounds of bf16 that a user may count on (tests/train/nccl has the same over NCCL). Adam makes a whole step
-// of the sign of a gradient that rounding made, so steps are small: at ten times this rate one rank in bf16 is
-// farther than these bounds from itself in fp32.
+// The bounds of bf16 that a user may count on (tests/train/nccl has the same over NCCL). Adam makes a whole
+// step of the sign of a gradient that rounding made, so steps are small: at ten times this rate one rank in
+// bf16 is farther than these bounds from itself in fp32.
 TEST(TrainOnGpu, TensorAndDataParallelStayCloseInBf16) {
   const auto options = [](int tp, int dp) {
     TrainOptions out = on_gpu(small_options(1, tp, dp), "bf16");
