@@ -34,7 +34,10 @@ file(GLOB LACUNA_NVIDIA_LIBS ${site}/../nvidia/*/lib)
 add_library(lib_torch INTERFACE)
 target_include_directories(lib_torch SYSTEM INTERFACE
   ${LACUNA_TORCH}/include ${LACUNA_TORCH}/include/torch/csrc/api/include)
-target_link_libraries(lib_torch INTERFACE torch_import_torch_cpu torch_import_c10)
+# One process has one C++ library. Some compilers link theirs statically: what libtorch then finds of it in the program
+# and what in its own ends in free() of an invalid pointer when the program exits.
+find_library(LACUNA_STDCXX NAMES libstdc++.so.6 HINTS ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
+target_link_libraries(lib_torch INTERFACE torch_import_torch_cpu torch_import_c10 ${LACUNA_STDCXX})
 foreach(dir ${LACUNA_NVIDIA_LIBS})
   target_link_options(lib_torch INTERFACE "LINKER:-rpath-link,${dir}")
 endforeach()
