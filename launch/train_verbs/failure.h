@@ -13,7 +13,7 @@ struct Failure {
   std::string text;
 };
 
-// libtorch says "out of memory" in its own way, and with a page of advice.
+// Exhausted memory, whose allocators each say it in their own way, is NoFit with what helps.
 Failure describe(const std::exception& any);
 
 }  // namespace lacuna

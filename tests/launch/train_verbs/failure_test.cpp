@@ -35,12 +35,29 @@ TEST(Failure, ExhaustedMemoryIsOneLineThatSaysWhatHelps) {
   EXPECT_EQ(failure.text.find('\n'), std::string::npos);
 }
 
+TEST(Failure, ExhaustedMemoryOfTheMachineSaysWhatHelpsToo) {
+  const c10::SourceLocation here{"f", "file", 1};
+  Failure failure = describe(c10::Error(
+      here,
+      "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+      "tried to allocate 173054976 bytes. Error code 12 (Cannot allocate memory)\nmore"));
+  EXPECT_EQ(failure.kind, ErrorKind::NoFit);
+  EXPECT_EQ(failure.text.find("the machine's memory is exhausted: can't allocate memory: you tried to "
+                              "allocate 173054976 bytes. Error code 12 (Cannot allocate memory); smaller"),
+            0u)
+      << failure.text;
+  failure = describe(std::bad_alloc());
+  EXPECT_EQ(failure.kind, ErrorKind::NoFit);
+  EXPECT_EQ(failure.text.find("the machine's memory is exhausted: "), 0u) << failure.text;
+}
+
 TEST(Failure, ExhaustedMemoryOfOurOwnSaysWhatHelpsToo) {
   const Failure failure = describe(DeviceMemoryError("GPU 0: 643.5 GiB wanted, 38.6 of 79.2 are free"));
   EXPECT_EQ(failure.kind, ErrorKind::NoFit);
-  EXPECT_EQ(failure.text.find("the GPU's memory is exhausted: GPU 0: 643.5 GiB wanted, 38.6 of 79.2 are free; "
-                              "smaller --micro-batch"),
-            0u)
+  EXPECT_EQ(
+      failure.text.find("the GPU's memory is exhausted: GPU 0: 643.5 GiB wanted, 38.6 of 79.2 are free; "
+                        "smaller --micro-batch"),
+      0u)
       << failure.text;
 }
 
