@@ -51,6 +51,7 @@ void check_run_folder(const TrainingJob& job) {
 
 RunLock take_run_folder(const TrainingJob& job) {
   RunLock lock(job.out);
+  clear_status(job.out);
   if (job.force) {
     std::vector<fs::path> old;
     for (const fs::directory_entry& entry : fs::directory_iterator(job.out))
@@ -65,7 +66,7 @@ RunLock take_run_folder(const TrainingJob& job) {
 void record_failure(const TrainingJob& job, int code, std::int64_t step,
                     const std::string& message) noexcept {
   try {
-    if (!fs::exists(job.out)) return;
+    if (!job.holds_folder || has_status(job.out)) return;
     const std::vector<std::int64_t> steps = committed_steps(job.out);
     write_status(job.out,
                  {code, step, steps.empty() ? "" : job.out + "/" + step_folder_name(steps.front()), message});

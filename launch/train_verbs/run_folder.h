@@ -9,12 +9,14 @@ namespace lacuna {
 // Whether --out may be used; writes nothing. Error(Usage).
 void check_run_folder(const TrainingJob& job);
 
-// Makes the folder, takes its lock, with --force empties it, and leaves the configuration there. Rank 0
-// alone. Error(Permission) when another process holds it; nothing is deleted then.
+// Makes the folder, takes its lock, removes the status of an earlier end, with --force empties it, and leaves
+// the configuration there. Rank 0 alone. Error(Permission) when another process holds it; nothing is deleted
+// then.
 RunLock take_run_folder(const TrainingJob& job);
 
-// status.json of a run that failed, naming the newest committed checkpoint. Never throws: the first error
-// counts.
+// status.json of a run that failed, naming the newest committed checkpoint; by the rank that failed,
+// whichever it is. Nothing before the folder is this job's, nor when there is one already: the first failure
+// counts, those of other ranks follow from it. Never throws.
 void record_failure(const TrainingJob& job, int code, std::int64_t step, const std::string& message) noexcept;
 
 }  // namespace lacuna

@@ -51,6 +51,7 @@ int run_on_rank(TrainingJob& job, Communicator& world, Progress& progress) {
     ready.facts.generation = lock->generation();
     ready.facts.run_id = lock->run_id();
   });
+  job.holds_folder = true;
   if (ready.teacher)
     ready.facts.teacher_identity = model_identity(ready.teacher->config, ready.teacher->weights, world);
   at::set_num_threads(job.options.threads);
@@ -108,7 +109,7 @@ int run_and_report(TrainingJob& job, Communicator& world, const std::function<vo
     if (same_everywhere && world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
     log_line("error", failure.text);
     const int code = static_cast<int>(failure.kind);
-    if (world.rank() == 0) record_failure(job, code, progress.step, failure.text.c_str());
+    record_failure(job, code, progress.step, failure.text);
     if (world.size() > 1) abort(code);
     return code;
   }

@@ -15,6 +15,7 @@ struct TrainingJob {
   TrainOptions options;
   std::string model, parent, arch, out;
   bool force = false, json = false, quiet = false;
+  bool holds_folder = false;                           // on every rank, from when rank 0 has taken `out`
   std::string config_ini;                              // what config.resolved.ini will hold
   Recipe* recipe = nullptr;                            // null: plain training
   std::unique_ptr<Recipe> (*make_recipe)() = nullptr;  // another of its kind: virtual ranks have one each

@@ -1,5 +1,7 @@
 #include "src/checkpoint/status_file.h"
 
+#include <filesystem>
+
 #include "src/base/file.h"
 #include "src/base/json.h"
 
@@ -21,6 +23,14 @@ void write_status(const std::string& run_folder, const RunStatus& status) {
   // A message may quote a file's bytes: what is not UTF-8 becomes U+FFFD rather than an exception.
   write_file_atomic(status_path(run_folder),
                     object.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+bool has_status(const std::string& run_folder) {
+  return std::filesystem::exists(status_path(run_folder));
+}
+
+void clear_status(const std::string& run_folder) {
+  std::filesystem::remove(status_path(run_folder));
 }
 
 RunStatus read_status(const std::string& run_folder) {

@@ -1,4 +1,5 @@
 // status.json of a run folder: how the program ended, for scripts, because mpirun can replace an exit code.
+// None while it runs, nor when it was killed.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,8 @@ struct RunStatus {
 
 // Replaces the file in one step. Error(Storage).
 void write_status(const std::string& run_folder, const RunStatus& status);
+bool has_status(const std::string& run_folder);
+void clear_status(const std::string& run_folder);
 // Error(BadInput) when there is none or it cannot be read.
 RunStatus read_status(const std::string& run_folder);
 
