@@ -7,14 +7,17 @@
 
 namespace lacuna::cuda::decode {
 
-// All kernels ask for the same split of the first cache, so that two of them can share a multiprocessor.
+// All kernels ask for the same split of the first cache, so that two of them can share a multiprocessor. The
+// shared memory that a kernel may have only grows: one launch must not lower what a captured one needs.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, int threads, std::size_t shared,
             const DecodeLaunch& how, Parameters... arguments) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                              cudaSharedmemCarveoutMaxShared),
         name);
-  if (shared > 48 * 1024)
+  cudaFuncAttributes allowed = {};
+  check(cudaFuncGetAttributes(&allowed, kernel), name);
+  if (static_cast<int>(shared) > allowed.maxDynamicSharedSizeBytes)
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
           name);
   cudaLaunchAttribute attribute = {};
