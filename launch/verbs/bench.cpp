@@ -165,7 +165,7 @@ void declare(Request& request, Options& options) {
   options.flag("prompt-tokens", request.prompt, "random tokens that are run first")
       .flag("max-tokens,n", request.tokens, "tokens to decode; the median counts")
       .flag("stream-mib", request.stream_mib,
-            "memory that the read stream walks through; 0 = 512, on a GPU 4096")
+            "memory that the read stream walks through; 0 = 512, on a GPU 16384 or half of what is free")
       .flag("csv", request.csv, "comma-separated values instead of a table")
       .flag("json", request.json, "print one JSON object");
 }
@@ -202,8 +202,9 @@ int run_bench(const std::vector<std::string>& arguments) {
   table.prompt = request.prompt;
   const ModelConfig config = request.arch.empty() ? bench_model(request, table) : bench_arch(request, table);
   const bool gpu = request.model.on_gpu(config);
-  const std::int64_t mib = request.stream_mib > 0 ? request.stream_mib : gpu ? 4096 : 512;
-  const std::size_t bytes = static_cast<std::size_t>(mib) << 20;
+  const std::size_t bytes = request.stream_mib > 0 ? static_cast<std::size_t>(request.stream_mib) << 20
+                            : gpu                  ? gpu_stream_bytes()
+                                                   : std::size_t{512} << 20;
   table.device = gpu ? gpu_name() : "cpu";
   table.stream = gpu ? gpu_read_stream(bytes, 9) : read_stream(request.model.engine.threads, bytes, 5);
   if (request.json)

@@ -25,6 +25,9 @@ std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig&, const Gpu
                                                    std::int64_t) {
   absent();
 }
+std::size_t gpu_stream_bytes() {
+  absent();
+}
 double gpu_read_stream(std::size_t, int) {
   absent();
 }

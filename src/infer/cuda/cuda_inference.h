@@ -26,6 +26,8 @@ BackendMaker gpu_backend(const GpuOptions& options);
 std::unique_ptr<RandomModel> make_random_gpu_model(const ModelConfig& config, const GpuOptions& options,
                                                    const std::string& path, std::int64_t context);
 
+// What a read stream should walk through: 16 GiB, or half of what is free.
+std::size_t gpu_stream_bytes();
 // Bytes per second of a plain read of `bytes` of GPU memory, the median of `rounds`.
 double gpu_read_stream(std::size_t bytes, int rounds);
 
