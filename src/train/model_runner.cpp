@@ -5,14 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <utility>
 
 #include "parallel/plan/make_schedule.h"
 #include "src/arch/scratch.h"
 #include "src/base/error.h"
-#include "src/base/math.h"
 #include "src/model/cuda/ops.h"
 #include "src/train/route_recorder.h"
 #include "src/train/teacher.h"
@@ -283,55 +281,29 @@ void ModelRunner::calibrate_output_grads(StepBatch batch, const LlamaStage::Toke
   if (s.optimizer) drop_gradients();
 }
 
-Probe ModelRunner::probe(const std::vector<std::vector<std::int32_t>>& sequences) {
+Probe ModelRunner::probe(const ProbeSequences& sequences) {
   State& s = *state_;
-  const auto width = static_cast<std::size_t>(s.options.seq_len);
-  const auto per_micro = static_cast<std::size_t>(s.options.micro_batch);
-  const std::size_t micros = (sequences.size() + per_micro - 1) / per_micro;
-  StepBatch batch;
-  batch.micros = static_cast<int>(micros);
-  batch.tokens.assign(micros * per_micro * width, 0);
-  batch.targets.assign(batch.tokens.size(), -1);
-  batch.targets[0] = batch.tokens[0];  // one scored token: the loss itself is not used
-  // All sequences have one length, so the same flat positions serve every micro-batch; what follows a
-  // sequence cannot reach it, attention is causal.
-  const std::size_t length = sequences.empty() ? 0 : sequences.front().size();
-  LACUNA_ASSERT(length > 0 && length <= width);
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    LACUNA_ASSERT(sequences[i].size() == length);
-    std::copy(sequences[i].begin(), sequences[i].end(),
-              batch.tokens.begin() + static_cast<std::ptrdiff_t>(i * width));
-  }
-  std::vector<std::int64_t> last;
-  for (std::size_t k = 0; k < per_micro; ++k)
-    last.push_back(static_cast<std::int64_t>(k * width + length - 1));
+  const ProbeShape shape = probe_shape(sequences, static_cast<std::size_t>(s.options.micro_batch),
+                                       static_cast<std::size_t>(s.options.seq_len));
+  StepBatch batch = probe_batch(sequences, shape);
   s.complete(batch);
-  s.stage.keep_logits(last);
-  RouteRecorder routes(s.config, {sequences.size(), length, per_micro, width});
+  s.stage.keep_logits(last_tokens(shape));
+  RouteRecorder routes(s.config, shape);
   if (s.config.is_routed()) {
     s.forward_executor(batch);  // before anybody looks
     s.stage.observe_experts([&](int layer, const at::Tensor& gates) { routes.see(layer, gates); });
   }
   s.run_forward_only(std::move(batch));
   s.stage.observe_experts(nullptr);
-  std::vector<std::vector<double>> kept = s.stage.kept_logits();
+  const std::vector<std::vector<double>> kept = s.stage.kept_logits();
   s.stage.keep_logits({});
   std::vector<std::vector<std::uint8_t>> on;
   if (s.config.is_routed()) on = routes.merge(*s.context.control);
   if (s.context.place.pp != s.options.pp - 1) return {};
 
-  const auto local = static_cast<std::size_t>(ceil_div(s.config.vocab, s.options.tp));
-  const auto ranks = static_cast<std::size_t>(s.options.tp);
   Probe probe;
   probe.compute = s.options.dtype;
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const double* mine = kept.at(i / per_micro).data() + i % per_micro * local;
-    std::vector<double> all(local * ranks);
-    s.context.tp->all_gather({reinterpret_cast<const std::byte*>(mine), local * sizeof(double)},
-                             std::as_writable_bytes(std::span(all)));
-    all.resize(static_cast<std::size_t>(s.config.vocab));
-    probe.logits.push_back(std::move(all));
-  }
+  probe.logits = gather_logits(*s.context.tp, kept, shape, s.config.vocab);
   probe.sequences = sequences;
   probe.routes = std::move(on);
   const bool holds = s.context.place.tp == 0 && s.context.place.dp == 0;

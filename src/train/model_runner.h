@@ -17,6 +17,7 @@
 #include "src/model/llama_stage.h"
 #include "src/train/options.h"
 #include "src/train/parallel_context.h"
+#include "src/train/probe_batch.h"
 #include "src/train/snapshot.h"
 #include "src/train/step_report.h"
 
@@ -67,7 +68,7 @@ class ModelRunner {
   void calibrate_output_grads(StepBatch batch, const LlamaStage::TokenObserver& observer);
   // Logits of the trainer's own forward after each sequence (each no longer than seq-len). The rank that
   // holds the result (last stage, first of tp and dp) returns it, the others an empty probe. Collective.
-  Probe probe(const std::vector<std::vector<std::int32_t>>& sequences);
+  Probe probe(const ProbeSequences& sequences);
 
   const ModelConfig& config() const;
   ParameterStore& weights();

@@ -10,13 +10,9 @@
 
 #include "parallel/run/communicator.h"
 #include "src/arch/model_config.h"
+#include "src/train/probe_batch.h"
 
 namespace lacuna {
-
-// `sequences` of `length` tokens each, `per_micro` of them in a micro-batch, each padded to `width` tokens.
-struct ProbeShape {
-  std::size_t sequences = 0, length = 0, per_micro = 1, width = 0;
-};
 
 class RouteRecorder {
  public:
