@@ -1,9 +1,8 @@
 #include "launch/train_verbs/agreement.h"
 
-#include <new>
 #include <vector>
 
-#include "src/base/error.h"
+#include "launch/train_verbs/failure.h"
 #include "src/base/log.h"
 
 namespace lacuna {
@@ -13,15 +12,10 @@ void agree(Communicator& world, const std::function<void()>& body) {
   std::string message;
   try {
     body();
-  } catch (const Error& error) {
-    code = error.exit_code();
-    message = error.what();
-  } catch (const std::bad_alloc&) {
-    code = static_cast<int>(ErrorKind::NoFit);
-    message = "out of memory";
-  } catch (const std::exception& error) {
-    code = static_cast<int>(ErrorKind::Internal);
-    message = error.what();
+  } catch (const std::exception& any) {
+    const Failure failure = describe(any);
+    code = static_cast<int>(failure.kind);
+    message = failure.text;
   }
   std::vector<int> codes(static_cast<std::size_t>(world.size()));
   world.all_gather(std::as_bytes(std::span(&code, 1)), std::as_writable_bytes(std::span(codes)));
