@@ -149,8 +149,7 @@ void start(const LossArgs<T>& args, Layers layers, int threads, int device, doub
            Stream stream) {
   const auto kernel = fused_kernel<T, Held, Threads, Blocks>;
   const std::size_t bytes = static_cast<std::size_t>(layers.shared) * static_cast<std::size_t>(threads) * 16;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-        "cudaFuncSetAttribute");
+  allow_shared(reinterpret_cast<const void*>(kernel), bytes, "cross_entropy");
   int resident = 0, processors = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, threads, bytes),
         "cudaOccupancyMaxActiveBlocksPerMultiprocessor");

@@ -7,19 +7,14 @@
 
 namespace lacuna::cuda::decode {
 
-// All kernels ask for the same split of the first cache, so that two of them can share a multiprocessor. The
-// shared memory that a kernel may have only grows: one launch must not lower what a captured one needs.
+// All kernels ask for the same split of the first cache, so that two of them can share a multiprocessor.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, int threads, std::size_t shared,
             const DecodeLaunch& how, Parameters... arguments) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                              cudaSharedmemCarveoutMaxShared),
         name);
-  cudaFuncAttributes allowed = {};
-  check(cudaFuncGetAttributes(&allowed, kernel), name);
-  if (static_cast<int>(shared) > allowed.maxDynamicSharedSizeBytes)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-          name);
+  allow_shared(reinterpret_cast<const void*>(kernel), shared, name);
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;

@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
+
 #ifdef __CUDACC__  // nvcc cannot read fmt, so .cu files report through the functions here
 #define LACUNA_ASSERT(condition)                                                           \
   do {                                                                                     \
@@ -21,6 +23,10 @@ void check(cudaError_t status, const char* what);
 inline void check_launch(const char* kernel) {
   check(cudaGetLastError(), kernel);
 }
+
+// Lets `kernel` be launched with `bytes` of dynamic shared memory. Its limit only grows: one launch must not
+// lower what a captured one needs.
+void allow_shared(const void* kernel, std::size_t bytes, const char* name);
 
 // Throws Error(Internal) that names the condition and the place.
 [[noreturn]] void broken(const char* condition, const char* file, int line);
